@@ -1,0 +1,79 @@
+"""Matrices of continuous piecewise-linear elements on the simplices of a mesh.
+
+Quads, hexahedra, wedges and pyramids are split into simplices (`CellType.simplices`), so that a
+nodal field is piecewise linear on any mesh. Structure of arrays: one vector per component.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from ..mesh import CELL_TYPES, Mesh
+from ..mesh.geometry import determinant
+
+
+def simplices(mesh: Mesh) -> Tensor:
+    """Nodes of the simplices that partition the cells `[s, d + 1]`."""
+    parts = []
+    for name, cell in mesh.cells.items():
+        local = torch.tensor(CELL_TYPES[name].simplices, device=cell.device)
+        parts.append(cell[:, local].reshape(-1, local.shape[1]))
+    return torch.cat(parts)
+
+
+def simplex_volumes(pos: Tensor, nodes: Tensor) -> Tensor:
+    """Signed volumes `[s]` of simplices `[s, d + 1]`."""
+    points = pos[nodes]
+    factorial = {1: 1, 2: 2, 3: 6}[pos.shape[1]]
+    return determinant(points[:, 1:] - points[:, :1]) / factorial
+
+
+def basis_gradients(pos: Tensor, nodes: Tensor) -> Tensor:
+    """Gradients of the barycentric coordinates `[s, d + 1, d]`."""
+    points = pos[nodes]
+    edges = points[:, 1:] - points[:, :1]
+    inverse = torch.linalg.inv(edges).transpose(1, 2)
+    return torch.cat([-inverse.sum(dim=1, keepdim=True), inverse], dim=1)
+
+
+def lumped_mass(mesh: Mesh) -> Tensor:
+    """Row sums of the mass matrix, the volume that belongs to each node `[n]`."""
+    nodes = simplices(mesh)
+    share = simplex_volumes(mesh.pos, nodes) / nodes.shape[1]
+    mass = mesh.pos.new_zeros(len(mesh.pos))
+    return mass.index_add(0, nodes.reshape(-1), share.repeat_interleave(nodes.shape[1]))
+
+
+def stiffness(pos: Tensor, nodes: Tensor) -> sp.csr_array:
+    """Stiffness matrix of the Laplacian `[n, n]`, a scipy CSR matrix on the CPU.
+
+    Args:
+        pos: `[n, d]`.
+        nodes: simplices `[s, d + 1]`.
+    """
+    gradient = basis_gradients(pos, nodes)
+    volume = simplex_volumes(pos, nodes).abs()
+    local = (volume[:, None, None] * (gradient @ gradient.transpose(1, 2))).cpu().numpy()
+    index = nodes.cpu().numpy()
+    width = index.shape[1]
+    row, column = np.repeat(index, width, axis=1).reshape(-1), np.tile(index, (1, width)).reshape(-1)
+    matrix = sp.coo_array((local.reshape(-1), (row, column)), shape=(len(pos), len(pos)))
+    return sp.csr_array(matrix)
+
+
+def nodal_gradient(mesh: Mesh, values: Tensor) -> Tensor:
+    """Volume-weighted mean of the gradients around each node `[n, d]` (first order at the boundary).
+
+    Args:
+        mesh: the mesh.
+        values: nodal field `[n]`.
+    """
+    nodes = simplices(mesh)
+    volume = simplex_volumes(mesh.pos, nodes)
+    gradient = (basis_gradients(mesh.pos, nodes) * values[nodes][:, :, None]).sum(dim=1)
+    weighted = (volume[:, None] * gradient).repeat_interleave(nodes.shape[1], dim=0)
+    total = mesh.pos.new_zeros(mesh.pos.shape).index_add(0, nodes.reshape(-1), weighted)
+    return total / (lumped_mass(mesh)[:, None] * nodes.shape[1])

@@ -62,18 +62,3 @@ def stiffness(pos: Tensor, nodes: Tensor) -> sp.csr_array:
     row, column = np.repeat(index, width, axis=1).reshape(-1), np.tile(index, (1, width)).reshape(-1)
     matrix = sp.coo_array((local.reshape(-1), (row, column)), shape=(len(pos), len(pos)))
     return sp.csr_array(matrix)
-
-
-def nodal_gradient(mesh: Mesh, values: Tensor) -> Tensor:
-    """Volume-weighted mean of the gradients around each node `[n, d]` (first order at the boundary).
-
-    Args:
-        mesh: the mesh.
-        values: nodal field `[n]`.
-    """
-    nodes = simplices(mesh)
-    volume = simplex_volumes(mesh.pos, nodes)
-    gradient = (basis_gradients(mesh.pos, nodes) * values[nodes][:, :, None]).sum(dim=1)
-    weighted = (volume[:, None] * gradient).repeat_interleave(nodes.shape[1], dim=0)
-    total = mesh.pos.new_zeros(mesh.pos.shape).index_add(0, nodes.reshape(-1), weighted)
-    return total / (lumped_mass(mesh)[:, None] * nodes.shape[1])

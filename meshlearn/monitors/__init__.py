@@ -3,5 +3,19 @@
 from __future__ import annotations
 
 from .base import Constant, Function, Monitor, Sample
+from .field import Field
+from .formulas import ball, ring
+from .solution import ArcLength, Gradient, Hessian
 
-__all__ = ["Constant", "Function", "Monitor", "Sample"]
+__all__ = [
+    "ArcLength",
+    "Constant",
+    "Field",
+    "Function",
+    "Gradient",
+    "Hessian",
+    "Monitor",
+    "Sample",
+    "ball",
+    "ring",
+]

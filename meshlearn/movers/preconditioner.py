@@ -6,23 +6,17 @@ In reference coordinates the Hessian is near the Laplacian; F = dx/dxi carries i
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
-import pyamg
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from scipy.sparse.linalg import splu
 from torch import Tensor
 
+from ..fem.linear import DIRECT_3D, Solve, amg, factorise
 from ..fem.p1 import stiffness
 from .constraints import Freedom
 
 Array = NDArray[np.float64]
 
-_AMG_ABOVE = 30_000
-"""Unknowns above which 3D uses algebraic multigrid; 2D factorises at any size."""
 _SHIFT = 1e-6
 
 
@@ -62,23 +56,8 @@ class Preconditioner:
         return out
 
 
-def _solver(matrix: sp.csr_array, near_null: Array, dim: int) -> Callable[[Array], Array]:
-    if matrix.shape[0] == 0:
-        return lambda b: b
-    if dim < 3 or matrix.shape[0] <= _AMG_ABOVE:
-        factor = splu(
-            sp.csc_matrix(matrix),
-            permc_spec="MMD_AT_PLUS_A",
-            diag_pivot_thresh=0.0,
-            options={"SymmetricMode": True},
-        )
-        return lambda b: np.asarray(factor.solve(b))
-    state = np.random.get_state()  # noqa: NPY002  (pyamg draws from the global generator)
-    np.random.seed(0)  # noqa: NPY002
-    try:
-        hierarchy: Any = pyamg.smoothed_aggregation_solver(
-            sp.csr_matrix(matrix), B=near_null, symmetry="symmetric"
-        )
-    finally:
-        np.random.set_state(state)  # noqa: NPY002
+def _solver(matrix: sp.csr_array, near_null: Array, dim: int) -> Solve:
+    if dim < 3 or matrix.shape[0] <= DIRECT_3D:
+        return factorise(matrix)
+    hierarchy = amg(matrix, near_null)
     return lambda b: np.asarray(hierarchy.solve(b, maxiter=2, tol=1e-300))

@@ -1,0 +1,115 @@
+"""A monitor given by nodal values on a background mesh, interpolated wherever the nodes go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from ..fem.linear import factorise
+from ..fem.p1 import lumped_mass, simplices, stiffness
+from ..mesh import Mesh, MeshError
+from ..mesh.locate import Locator
+from .base import Monitor, Sample, checked
+
+
+class Field(Monitor):
+    """Piecewise-linear density or metric on a background mesh.
+
+    The background mesh is kept: after a move the monitor is interpolated at the new positions. A
+    position outside (by round-off, or beyond a curved boundary) takes the nearest boundary value.
+
+    Args:
+        mesh: background mesh whose cells fill space.
+        values: `[n]`, or SPD matrices `[n, d, d]`, at its nodes.
+
+    Raises:
+        MeshError: wrong shape, or values that are not positive (definite).
+    """
+
+    def __init__(self, mesh: Mesh, values: Tensor) -> None:
+        d = mesh.dim
+        if values.shape not in ((len(mesh.pos),), (len(mesh.pos), d, d)):
+            raise MeshError(
+                f"monitor values must be [{len(mesh.pos)}] or [{len(mesh.pos)}, {d}, {d}], "
+                f"got {list(values.shape)}"
+            )
+        self.mesh = mesh
+        self.values = checked(values.detach().to(torch.float64))
+
+    @cached_property
+    def _locator(self) -> Locator:
+        component = self.mesh["batch"] if "batch" in self.mesh else None
+        return Locator(self.mesh, component)
+
+    def sample(self, pos: Tensor, hint: Tensor | None = None) -> Sample:
+        """Interpolated value, and the gradient in the background simplex."""
+        component = None
+        if "batch" in self.mesh:
+            if len(pos) != len(self.mesh.pos):
+                raise MeshError("a monitor on a batch is sampled at the nodes of the batch only")
+            component = self.mesh["batch"]
+        found = self._locator.find(pos, hint=hint, component=component)
+        flat = self.values.reshape(len(self.values), -1)
+        value = self._locator.interpolate(flat, found).reshape(len(pos), *self.values.shape[1:])
+        gradient = self._locator.gradient(flat, found)
+        shape = (*self.values.shape[1:], pos.shape[1])
+        return Sample(value, gradient.reshape(len(pos), *shape), found.simplex)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Field:
+        """Another field with `function(values)` at the nodes."""
+        return Field(self.mesh, function(self.values))
+
+    def clip(self, low: float | None = None, high: float | None = None) -> Field:
+        """Nodal values limited to [low, high]; eigenvalues, for a metric."""
+        if self.values.dim() == 1:
+            return self.map(lambda m: m.clamp(low, high))
+        values, vectors = torch.linalg.eigh(self.values)
+        limited = values.clamp(low, high)
+        return Field(self.mesh, (vectors * limited[:, None, :]) @ vectors.transpose(1, 2))
+
+    def clip_quantiles(self, low: float = 0.0, high: float = 1.0) -> Field:
+        """Scalar values limited to the given quantiles (0 to 1) of the nodal values."""
+        if self.values.dim() != 1:
+            raise MeshError("quantiles are defined for scalar monitors, not for metrics")
+        limits = torch.quantile(self.values, torch.tensor([low, high], dtype=torch.float64))
+        return self.clip(float(limits[0]), float(limits[1]))
+
+    def normalised(self) -> Field:
+        """Scaled to a mean density of 1 over the domain."""
+        mass = lumped_mass(self.mesh)
+        if self.values.dim() == 1:
+            mean = (mass * self.values).sum() / mass.sum()
+            return Field(self.mesh, self.values / mean)
+        density = torch.linalg.det(self.values).sqrt()
+        mean = (mass * density).sum() / mass.sum()
+        return Field(self.mesh, self.values / mean ** (2 / self.mesh.dim))
+
+    def smoothed(self, length: float, passes: int = 3) -> Field:
+        """Helmholtz filter: `passes` solves of (M_l + length^2 / passes L) m = M_l m.
+
+        Keeps a constant, the integral over the domain and positivity of M-matrix meshes; matrices
+        are filtered entry by entry.
+
+        Args:
+            length: distance over which features are smoothed, in the mesh's units.
+            passes: more passes come closer to a Gaussian.
+        """
+        if length < 0:
+            raise MeshError(f"the smoothing length must not be negative, got {length}")
+        if length == 0:
+            return self
+        mass = sp.diags_array(lumped_mass(self.mesh).cpu().numpy())
+        matrix = mass + length**2 / passes * stiffness(self.mesh.pos, simplices(self.mesh))
+        solve = factorise(matrix)
+        flat = self.values.reshape(len(self.values), -1).cpu().numpy()
+        low = flat.min(axis=0) if self.values.dim() == 1 else None
+        for _ in range(passes):
+            flat = solve(mass @ flat)
+        if low is not None:  # obtuse cells break the maximum principle: keep the floor
+            flat = np.maximum(flat, low)
+        return Field(self.mesh, torch.from_numpy(flat).to(self.values).reshape(self.values.shape))

@@ -23,7 +23,7 @@ class SolveError(RuntimeError):
     """A linear solve did not reach its tolerance; the message has the residuals."""
 
 
-def factorise(matrix: sp.sparray) -> Solve:
+def factorise(matrix: sp.csr_array) -> Solve:
     """Sparse direct factorisation, for many right-hand sides.
 
     SuperLU with the ordering and pivoting that suit symmetric positive definite matrices (its
@@ -40,7 +40,7 @@ def factorise(matrix: sp.sparray) -> Solve:
     return lambda b: np.asarray(factor.solve(b))
 
 
-def amg(matrix: sp.sparray, near_null: Array | None = None) -> Any:
+def amg(matrix: sp.csr_array, near_null: Array | None = None) -> Any:
     """Smoothed-aggregation hierarchy, the same at each call (pyamg draws random vectors)."""
     with _fixed_seed():
         return pyamg.smoothed_aggregation_solver(
@@ -48,7 +48,7 @@ def amg(matrix: sp.sparray, near_null: Array | None = None) -> Any:
         )
 
 
-def solve_spd(matrix: sp.sparray, right: Array, dim: int, tol: float = 1e-12) -> Array:
+def solve_spd(matrix: sp.csr_array, right: Array, dim: int, tol: float = 1e-12) -> Array:
     """Solve A x = b for a symmetric positive definite matrix.
 
     Args:

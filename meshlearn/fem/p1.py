@@ -59,6 +59,9 @@ def stiffness(pos: Tensor, nodes: Tensor) -> sp.csr_array:
     local = (volume[:, None, None] * (gradient @ gradient.transpose(1, 2))).cpu().numpy()
     index = nodes.cpu().numpy()
     width = index.shape[1]
-    row, column = np.repeat(index, width, axis=1).reshape(-1), np.tile(index, (1, width)).reshape(-1)
+    row, column = (
+        np.repeat(index, width, axis=1).reshape(-1),
+        np.tile(index, (1, width)).reshape(-1),
+    )
     matrix = sp.coo_array((local.reshape(-1), (row, column)), shape=(len(pos), len(pos)))
     return sp.csr_array(matrix)

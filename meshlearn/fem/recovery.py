@@ -52,7 +52,9 @@ def recover(mesh: Mesh, values: Tensor) -> Recovered:
             f"recovery needs one value per node, [{len(mesh.pos)}], got {list(values.shape)}"
         )
     if not bool(torch.isfinite(values).all()):
-        raise MeshError(f"the field is not finite at node {int((~torch.isfinite(values)).nonzero()[0])}")
+        raise MeshError(
+            f"the field is not finite at node {int((~torch.isfinite(values)).nonzero()[0])}"
+        )
     pos, field = mesh.pos.detach().cpu(), values.detach().to(torch.float64).cpu()
     n, d = pos.shape
     gradient, hessian = torch.empty(n, d, dtype=pos.dtype), torch.empty(n, d, d, dtype=pos.dtype)

@@ -1,4 +1,4 @@
-"""Reference solves with scikit-fem: -lap u + c u = f with Dirichlet values, on any mesh of one type.
+"""Reference solves with scikit-fem: -lap u + c u = f with Dirichlet values, on one cell type.
 
 scikit-fem's elements, quadrature and assembly, on the mesh's own numbering; the source of truth for
 errors before and after a move.
@@ -138,7 +138,9 @@ def lagrange_basis(mesh: Mesh, degree: int) -> skfem.Basis:
         MeshError: mixed cells, a type or degree without an element, or a surface mesh.
     """
     if len(mesh.cells) != 1:
-        raise MeshError(f"reference solves need one cell type, the mesh has {', '.join(mesh.cells)}")
+        raise MeshError(
+            f"reference solves need one cell type, the mesh has {', '.join(mesh.cells)}"
+        )
     (name,) = mesh.cells
     if (name, degree) not in _ELEMENTS or mesh.dim != mesh.cell_dim:
         raise MeshError(
@@ -172,7 +174,9 @@ def laplacian_of(function: Scalar) -> Scalar:
             total = torch.zeros_like(x[:, 0])
             for k in range(x.shape[1]):
                 if slope.requires_grad:
-                    total += torch.autograd.grad(slope[:, k].sum(), point, retain_graph=True)[0][:, k]
+                    total += torch.autograd.grad(slope[:, k].sum(), point, retain_graph=True)[0][
+                        :, k
+                    ]
         return total
 
     return laplacian

@@ -23,7 +23,7 @@ FLAT_TOLERANCE = 1e-5
 
 
 def constraint_facets(mesh: Mesh) -> Tensor:
-    """Indices of boundary facets, tagged inner facets and facets between differently tagged cells."""
+    """Boundary facets, tagged inner facets and facets between cells of different tags `[k]`."""
     topology = mesh.topology
     keep = topology.facet_cells[:, 1] < 0
     if len(mesh["tagged_facets"]):

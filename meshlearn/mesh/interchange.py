@@ -57,7 +57,7 @@ class Interchange:
 
         return convert.from_skfem(mesh, **checks)
 
-    def to_networkx(self) -> networkx.Graph:
+    def to_networkx(self) -> networkx.Graph[int]:
         """The undirected graph of the edges, positions as node attribute `pos`."""
         from . import convert
 

@@ -43,7 +43,7 @@ class Field(Monitor):
 
     @cached_property
     def _locator(self) -> Locator:
-        component = self.mesh["batch"] if "batch" in self.mesh else None
+        component = self.mesh.get("batch")
         return Locator(self.mesh, component)
 
     def sample(self, pos: Tensor, hint: Tensor | None = None) -> Sample:

@@ -65,8 +65,8 @@ class Hessian(Field):
         kind: see above.
         strength: share of the nodes that the monitor gets: 1 spreads half of them evenly over the
             domain, 3 a quarter.
-        smoothing: length of the Helmholtz filter, in the mesh's units; by default twice the mean
-            local size (recovered Hessians are noisy at that scale). 0 switches it off.
+        smoothing: length of the Helmholtz filter, in the mesh's units; by default 0.7 times the
+            mean distance of nodes (recovered Hessians are noisy at that scale). 0 switches it off.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Hessian(Field):
         values = {"l2": _l2_density, "frobenius": _frobenius, "metric": _l2_metric}[kind](
             mesh, size, strength
         )
-        length = 2 * _mean_size(mesh) if smoothing is None else smoothing
+        length = 0.7 * _mean_size(mesh) if smoothing is None else smoothing
         super().__init__(mesh, Field(mesh, values).smoothed(length).values)
 
 

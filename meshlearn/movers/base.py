@@ -1,4 +1,4 @@
-"""The contract of every mover: mesh and monitor in, a valid mesh of the same domain and a report out."""
+"""The contract of every mover: mesh and monitor in, a valid mesh and a report out."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Outcome:
 
 
 class Mover(ABC):
-    """Base of all movers: constraints before, guard and report after; subclasses give `_relocate`."""
+    """Base of all movers: constraints before, guard and report after."""
 
     flat_tolerance: float = FLAT_TOLERANCE
 
@@ -93,7 +93,10 @@ class Mover(ABC):
     def _start(mesh: Mesh, start: Mesh, free: Freedom) -> Tensor:
         if start.topology is not mesh.topology and start != start.moved(start.pos):
             raise MeshError("start must be a moved copy of the mesh")
-        if start.pos.shape != mesh.pos.shape or start["cell_index"].shape != mesh["cell_index"].shape:
+        if (
+            start.pos.shape != mesh.pos.shape
+            or start["cell_index"].shape != mesh["cell_index"].shape
+        ):
             raise MeshError("start must be a moved copy of the mesh: it has other nodes or cells")
         return guard(mesh, start.pos, free)
 

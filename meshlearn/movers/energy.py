@@ -6,8 +6,8 @@ E_x and E_ref, Jacobian J = E_ref E_x^-1, metric M averaged over the corners and
     E = sum_K |K| { theta rho tr(J M^-1 J^T)^(d p / 2)
                     + (1 - 2 theta) d^(d p / 2) rho^(1 - p) det(J)^p }
 
-Huang & Kamenski, J. Comput. Phys. 301 (2015). The first term aligns, the second equidistributes; E
-is infinite where a simplex has no positive volume. Quads, hexahedra, wedges and pyramids enter with
+Huang & Kamenski, J. Comput. Phys. 301 (2015). The first term aligns, the second equidistributes;
+E is infinite where a simplex has no positive volume. Quads, hexahedra, wedges and pyramids enter with
 the simplices of their corners, so that a finite energy means that every corner Jacobian is positive.
 
 Structure of arrays: every matrix is a d x d list of vectors over the simplices.
@@ -133,7 +133,7 @@ class HuangKamenski:
         jacobian = _product(self.reference_edges, _inverse(edges))
         det_j = self.weight * self.reference_volume / volume
         gram = _product(_transposed(jacobian), jacobian)
-        metric = sum(value[c] for c in self._columns) / (d + 1)
+        metric = torch.stack([value[c] for c in self._columns]).mean(dim=0)
         if value.dim() == 1:
             rho = metric
             scale = rho ** (-2 / d)

@@ -46,8 +46,8 @@ class Variational(Mover):
     `converged` means that it is below `tol`.
 
     Args:
-        theta: weight of alignment; smaller equidistributes more, larger keeps rounder cells.
-            Default 0.1 in 2D and 1/3 in 3D.
+        theta: weight of alignment; smaller equidistributes more (0.1 halves the spread), larger
+            keeps rounder cells.
         p: exponent of the functional.
         tol: tolerance on the residual.
         max_iterations: gives up after so many (and says so).
@@ -56,13 +56,13 @@ class Variational(Mover):
 
     def __init__(
         self,
-        theta: float | None = None,
+        theta: float = 1 / 3,
         p: float = 1.5,
         tol: float = 1e-6,
         max_iterations: int = 200,
         flat_tolerance: float = Mover.flat_tolerance,
     ) -> None:
-        if theta is not None and not 0 < theta <= 0.5:
+        if not 0 < theta <= 0.5:
             raise MeshError(f"theta must be in (0, 1/2], got {theta}")
         if p <= 1:
             raise MeshError(f"p must be above 1, got {p}")
@@ -73,8 +73,7 @@ class Variational(Mover):
     def _relocate(
         self, mesh: Mesh, monitor: Monitor, free: Freedom, start: Tensor, progress: Progress
     ) -> Outcome:
-        theta = self.theta if self.theta is not None else (1 / 3 if mesh.dim == 3 else 0.1)
-        functional = HuangKamenski(mesh, theta, self.p)
+        functional = HuangKamenski(mesh, self.theta, self.p)
         search = _Search(functional, monitor, Preconditioner(mesh.pos, functional.nodes, free))
         state = search.state(start)
         direction, decrement = search.direction(state)

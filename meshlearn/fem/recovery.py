@@ -12,10 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
+import skfem
 import torch
 from torch import Tensor
 
 from ..mesh import Mesh, MeshError
+from ..mesh.locate import Locator
 from .p1 import simplex_volumes, simplices
 
 _MAX_RINGS = 4
@@ -73,25 +75,41 @@ def recover(mesh: Mesh, values: Tensor) -> Recovered:
     return Recovered(gradient.to(mesh.pos.device), hessian.to(mesh.pos.device))
 
 
-def interpolation_error_estimate(mesh: Mesh, hessian: Tensor) -> Tensor:
-    """Estimated error of linear interpolation on each simplex `[s]`, from a nodal Hessian.
+def l2_error_estimate(mesh: Mesh, background: Mesh, hessian: Tensor) -> float:
+    """Estimated L2 norm of the error of linear interpolation on a mesh, to compare meshes.
 
-    The largest |eᵀ H e| / 8 over the edges e of the simplex, with H the mean over its corners (the
-    bound for a quadratic function on an edge).
+    At each quadrature point of each simplex: the largest |eᵀ H e| / 8 over the edges e of the
+    simplex (the bound for a quadratic function), with H interpolated there. One Hessian, of the
+    best solution at hand, must serve all the meshes that are compared: on a mesh that does not
+    resolve a layer, the solution's own Hessian does not show it.
+
+    Args:
+        mesh: the mesh to judge.
+        background: the mesh of the Hessian, on the same domain.
+        hessian: `[n of background, d, d]`.
     """
     nodes = simplices(mesh)
-    points, mean = mesh.pos[nodes], hessian[nodes].mean(dim=1)
-    width = nodes.shape[1]
+    points = mesh.pos[nodes]
+    width, d = nodes.shape[1], mesh.dim
+    barycentric, weights = _quadrature(d)
+    at = torch.einsum("qi,sid->sqd", barycentric.to(points), points).reshape(-1, d)
+    locator = Locator(background)
+    flat = locator.interpolate(hessian.reshape(len(hessian), -1), locator.find(at))
+    local = flat.reshape(len(nodes), len(weights), d, d)
     pairs = [(i, j) for i in range(width) for j in range(i + 1, width)]
     edges = points[:, [j for _, j in pairs]] - points[:, [i for i, _ in pairs]]
-    along = torch.einsum("sei,sij,sej->se", edges, mean, edges)
-    return along.abs().amax(dim=1) / 8
+    along = torch.einsum("sei,sqij,sej->sqe", edges, local, edges).abs().amax(dim=2) / 8
+    volume = simplex_volumes(mesh.pos, nodes)
+    return float((volume * (along**2 @ weights.to(points))).sum().sqrt())
 
 
-def l2_error_estimate(mesh: Mesh, values: Tensor) -> float:
-    """Estimated L2 norm of the P1 interpolation error of a nodal field, for comparing meshes."""
-    error = interpolation_error_estimate(mesh, recover(mesh, values).hessian)
-    return float((simplex_volumes(mesh.pos, simplices(mesh)) * error**2).sum().sqrt())
+def _quadrature(dim: int) -> tuple[Tensor, Tensor]:
+    """Barycentric points `[q, d + 1]` and weights `[q]` that sum to 1."""
+    reference = {1: skfem.refdom.RefLine, 2: skfem.refdom.RefTri, 3: skfem.refdom.RefTet}[dim]
+    points, weights = skfem.quadrature.get_quadrature(reference, {1: 7, 2: 6, 3: 3}[dim])
+    last = torch.from_numpy(points.T.copy())
+    share = torch.from_numpy(weights / weights.sum())
+    return torch.cat([1 - last.sum(dim=1, keepdim=True), last], dim=1), share
 
 
 def _patches(mesh: Mesh) -> sp.csr_array:

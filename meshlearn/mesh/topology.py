@@ -204,7 +204,7 @@ class Topology:
             MeshError: a row is not a facet of the mesh.
         """
         width = self.facets.shape[1]
-        wanted = _sorted_nodes(_widen(_np(nodes), width))
+        wanted = _as_wide(_sorted_nodes(_np(nodes)), width)
         known = _sorted_nodes(_np(self.facets))
         order, new, group = _group(np.concatenate([known, wanted]), self.num_nodes)
         first = order[new]  # stable: a known facet comes first in its group
@@ -287,6 +287,14 @@ def _sorted_nodes(nodes: IntArray) -> IntArray:
             twice = out[:, i] == out[:, i + 1]
             out[twice, i + 1 : 3] = out[twice, i + 2 :]
     return out
+
+
+def _as_wide(rows: IntArray, width: int) -> IntArray:
+    """Sorted facet nodes with `width` columns; what does not fit becomes -1, no facet."""
+    if rows.shape[1] <= width:
+        return _widen(rows, width)
+    fits = (rows[:, width - 1 :] == rows[:, width - 1 : width]).all(axis=1)
+    return np.where(fits[:, None], rows[:, :width], -1)
 
 
 def _np(tensor: Tensor) -> IntArray:

@@ -123,18 +123,13 @@ def _lies_on(corners: np.ndarray, point: np.ndarray, tolerance: np.ndarray) -> n
     relative = point - corners[:, 0]
     edges = corners[:, 1:] - corners[:, :1]
     gram = edges @ edges.transpose(0, 2, 1)
-    gram += 1e-300 * np.eye(edges.shape[1])  # a repeated node gives a flat triangle
-    weights = (
-        np.linalg.solve(gram, (edges @ relative[:, :, None]))[:, :, 0] if len(gram) else relative
-    )
-    if not len(gram):
-        return np.zeros(0, bool)
+    flat = np.linalg.det(gram) <= 0  # the second half of a triangle among quads
+    gram[flat] = np.eye(edges.shape[1])
+    weights = np.linalg.solve(gram, edges @ relative[:, :, None])[:, :, 0]
     off = np.linalg.norm(relative - (weights[:, None] @ edges)[:, 0], axis=1)
-    size = np.linalg.norm(edges, axis=2).max(axis=1)
-    margin = -tolerance / np.where(size > 0, size, 1)
-    return np.asarray(
-        (off <= tolerance) & (weights.min(1) >= margin) & (1 - weights.sum(1) >= margin)
-    )
+    margin = -tolerance / np.linalg.norm(edges, axis=2).max(axis=1)
+    inside = (weights.min(axis=1) >= margin) & (1 - weights.sum(axis=1) >= margin)
+    return np.asarray(~flat & (off <= tolerance) & inside)
 
 
 def _check_finite(mesh: Mesh) -> None:

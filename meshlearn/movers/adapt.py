@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from ..fem.recovery import l2_error_estimate
+from ..fem.recovery import l2_error_estimate, recover
 from ..mesh import Mesh, MeshError
 from ..monitors import Hessian, Monitor
 from ..problems import Problem, Solution
@@ -30,7 +30,8 @@ class Step:
     Attributes:
         mesh: the mesh.
         solution: the problem's solution on it.
-        estimate: estimated L2 error of linear interpolation (what picks the best step).
+        estimate: estimated L2 error of linear interpolation on this mesh, with the Hessian of the
+            last solution (it picks the best step; `fem.recovery.l2_error_estimate`).
         errors: "l2", "h1", "max" where the exact solution is known.
         interpolation_errors: the same of the interpolant of the exact solution.
         report: of the move that led here; None for the initial mesh.
@@ -116,6 +117,7 @@ def adapt(
             mesh, density, fixed=fixed, slide=slide, start=current.mesh, progress=progress
         )
         steps.append(_solved(problem, moved.mesh, degree, moved.report))
+        steps = _estimated(steps)
         if steps[-1].estimate > _GAIN * min(step.estimate for step in steps[:-1]):
             reason = "the estimated error no longer falls"
             break
@@ -129,8 +131,15 @@ def _solved(problem: Problem, mesh: Mesh, degree: int, report: MoveReport | None
     return Step(
         mesh,
         solution,
-        l2_error_estimate(mesh, solution.u),
+        float("nan"),
         solution.errors() if known else None,
         problem.interpolation_errors(mesh, degree) if known else None,
         report,
     )
+
+
+def _estimated(steps: list[Step]) -> list[Step]:
+    """All steps judged with the Hessian of the last solution."""
+    last = steps[-1].mesh
+    hessian = recover(last, steps[-1].solution.u).hessian
+    return [replace(step, estimate=l2_error_estimate(step.mesh, last, hessian)) for step in steps]

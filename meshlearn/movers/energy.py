@@ -6,9 +6,9 @@ E_x and E_ref, Jacobian J = E_ref E_x^-1, metric M averaged over the corners and
     E = sum_K |K| { theta rho tr(J M^-1 J^T)^(d p / 2)
                     + (1 - 2 theta) d^(d p / 2) rho^(1 - p) det(J)^p }
 
-Huang & Kamenski, J. Comput. Phys. 301 (2015). The first term aligns, the second equidistributes;
-E is infinite where a simplex has no positive volume. Quads, hexahedra, wedges and pyramids enter with
-the simplices of their corners, so that a finite energy means that every corner Jacobian is positive.
+Huang & Kamenski, J. Comput. Phys. 301 (2015). The first term aligns, the second equidistributes; E
+is infinite where a simplex has no positive volume. Quads, hexahedra, wedges and pyramids enter
+with the simplices of their corners, so that a finite energy means positive corner Jacobians.
 
 Structure of arrays: every matrix is a d x d list of vectors over the simplices.
 """

@@ -1,0 +1,1 @@
+"""Parts of point location: simplices, seeds, the walk, box tree, closest points."""

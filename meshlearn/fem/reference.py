@@ -75,8 +75,8 @@ class DiscreteField:
         fine = skfem.Basis(self.basis.mesh, self.basis.elem, intorder=order)
         field = fine.interpolate(self.dofs)
         points = _points(fine.global_coordinates())
-        shape = field.value.shape
-        difference = field.value - exact(points).detach().numpy().reshape(shape)
+        shape = np.shape(field)
+        difference = np.asarray(field) - exact(points).detach().numpy().reshape(shape)
         slope = gradient_of(exact)(points) if exact_gradient is None else exact_gradient(points)
         tilt = field.grad - np.moveaxis(slope.detach().numpy().reshape(*shape, -1), -1, 0)
         nodes = self.nodal.cpu() - exact(self.mesh.pos.detach().cpu()).detach()
@@ -108,7 +108,7 @@ def solve_reaction_diffusion(
     order = 2 * degree + 4  # sources with layers deserve more than the element's own order
     fine = skfem.Basis(basis.mesh, basis.elem, intorder=order)
     points = fine.global_coordinates()
-    values = source(_points(points)).detach().numpy().reshape(points.value.shape[1:])
+    values = source(_points(points)).detach().numpy().reshape(np.shape(points)[1:])
     if not np.isfinite(values).all():
         raise MeshError("the source is not finite in the domain")
 
@@ -203,5 +203,5 @@ def _with_dirichlet(
 
 def _points(coordinates: object) -> Tensor:
     """scikit-fem's `[d, ...]` coordinates as torch rows `[m, d]`."""
-    array = np.asarray(getattr(coordinates, "value", coordinates))
+    array = np.asarray(coordinates)
     return torch.from_numpy(np.ascontiguousarray(array.reshape(len(array), -1).T))

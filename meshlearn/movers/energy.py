@@ -50,9 +50,10 @@ class HuangKamenski:
         reference: the mesh before the move.
         theta: weight of alignment, 0 < theta <= 1/3 (below 1/2 the functional is coercive).
         p: exponent, above 1.
+        density: a typical value of the monitor's density; it matters for warped 3D cells only.
     """
 
-    def __init__(self, reference: Mesh, theta: float, p: float) -> None:
+    def __init__(self, reference: Mesh, theta: float, p: float, density: float = 1.0) -> None:
         self.dim, self.theta, self.p = reference.dim, theta, p
         nodes, weights, curved = [], [], False
         for name, cell in reference.cells.items():
@@ -68,9 +69,8 @@ class HuangKamenski:
         self.reference_volume = _determinant(self.reference_edges) / _FACTORIAL[self.dim]
         # Corner volumes of simplices and quads sum to a constant; those of warped 3D cells do not,
         # and without this term a uniform monitor would move them.
-        self._null_lagrangian = (
-            self.dim ** (self.dim * p / 2) * (1 - p) * (1 - theta) if curved else 0.0
-        )
+        pressure = self.dim ** (self.dim * p / 2) * (1 - p) * (1 - theta) * density ** (1 - p)
+        self._null_lagrangian = pressure if curved else 0.0
 
     def _edges(self, pos: Tensor) -> Matrix:
         """Edge matrices, component by edge."""

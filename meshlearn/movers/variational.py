@@ -16,6 +16,7 @@ from ..monitors.base import checked
 from .base import Mover, Outcome, Progress
 from .constraints import Freedom
 from .energy import HuangKamenski
+from .equidistribution import density
 from .preconditioner import Preconditioner
 
 Array = NDArray[np.float64]
@@ -73,7 +74,8 @@ class Variational(Mover):
     def _relocate(
         self, mesh: Mesh, monitor: Monitor, free: Freedom, start: Tensor, progress: Progress
     ) -> Outcome:
-        functional = HuangKamenski(mesh, self.theta, self.p)
+        typical = float(density(monitor(mesh.moved(start))).mean())
+        functional = HuangKamenski(mesh, self.theta, self.p, typical)
         search = _Search(functional, monitor, Preconditioner(mesh.pos, functional.nodes, free))
         state = search.state(start)
         direction, decrement = search.direction(state)

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from .cells import CELL_TYPES, CellType
 from .errors import LossWarning, MeshError
+from .locate import Location, Locator
 from .mesh import Mesh
 from .topology import Topology
 
-__all__ = ["CELL_TYPES", "CellType", "LossWarning", "Mesh", "MeshError", "Topology"]
+__all__ = [
+    "CELL_TYPES",
+    "CellType",
+    "Location",
+    "Locator",
+    "LossWarning",
+    "Mesh",
+    "MeshError",
+    "Topology",
+]

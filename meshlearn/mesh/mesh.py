@@ -218,23 +218,7 @@ class Mesh(Interchange, Data):
         Raises:
             MeshError: there is no such tag; the message lists those there are.
         """
-        if name in self.facet_tags:
-            return torch.unique(self.facet_tags[name])
-        if name in self.point_tags:
-            return torch.unique(self.point_tags[name])
-        if name in self.cell_tags:
-            member = torch.zeros(self.num_cells, dtype=torch.bool, device=self.pos.device)
-            member[self.cell_tags[name]] = True
-            parts = [
-                cell[member[self.cell_ids[kind]]].reshape(-1) for kind, cell in self.cells.items()
-            ]
-            return torch.unique(torch.cat(parts))
-        if name == "boundary":
-            return self.boundary_nodes
-        known = [*self.facet_tags, *self.point_tags, *self.cell_tags]
-        raise MeshError(
-            f"there is no tag {name!r}; the mesh has {', '.join(map(repr, known)) or 'no tags'}"
-        )
+        return tags.tagged_nodes(self, name)
 
     # -- fields --------------------------------------------------------------------------------
 

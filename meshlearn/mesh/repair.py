@@ -61,7 +61,12 @@ def merge_duplicates(mesh: Mesh) -> Mesh:
 
 
 def reorient(mesh: Mesh) -> Mesh:
-    """Turn round the cells whose corners are all negative; partly negative ones stay."""
+    """Turn round the cells whose corners are all negative; partly negative ones stay.
+
+    Surfaces and curves in a larger space have no sign and stay as they are.
+    """
+    if mesh.dim != mesh.cell_dim:
+        return mesh
     index, start = mesh["cell_index"].clone(), 0
     turned = torch.zeros(mesh.num_cells, dtype=torch.bool)
     for name, cell in mesh.cells.items():

@@ -8,12 +8,15 @@ other and equal names are one tag again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from .errors import MeshError
+
+if TYPE_CHECKING:
+    from .mesh import Mesh
 
 FACET_WIDTH = {1: 1, 2: 2, 3: 4}
 """Columns of stored facet nodes by dimension of the cells (a triangle repeats its last)."""
@@ -94,3 +97,22 @@ def trim_facets(nodes: Tensor) -> Tensor:
     if nodes.shape[1] == 4 and bool((nodes[:, 2] == nodes[:, 3]).all()):
         return nodes[:, :3]
     return nodes
+
+
+def tagged_nodes(mesh: Mesh, name: str) -> Tensor:
+    """Nodes of a facet, point or cell tag, or of the whole "boundary" (see `Mesh.tagged_nodes`)."""
+    if name in mesh.facet_tags:
+        return torch.unique(mesh.facet_tags[name])
+    if name in mesh.point_tags:
+        return torch.unique(mesh.point_tags[name])
+    if name in mesh.cell_tags:
+        member = torch.zeros(mesh.num_cells, dtype=torch.bool, device=mesh.pos.device)
+        member[mesh.cell_tags[name]] = True
+        parts = [cell[member[mesh.cell_ids[kind]]].reshape(-1) for kind, cell in mesh.cells.items()]
+        return torch.unique(torch.cat(parts))
+    if name == "boundary":
+        return mesh.boundary_nodes
+    known = [*mesh.facet_tags, *mesh.point_tags, *mesh.cell_tags]
+    raise MeshError(
+        f"there is no tag {name!r}; the mesh has {', '.join(map(repr, known)) or 'no tags'}"
+    )

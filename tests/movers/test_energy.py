@@ -50,7 +50,7 @@ def test_gradient_is_the_derivative_of_the_energy(
         v = torch.randn(x.shape, generator=generator, dtype=torch.float64)
         step = 1e-5  # fourth-order differences: slivers make the third derivative large
 
-        def at(k: int, v: torch.Tensor = v) -> float:
+        def at(k: int, v: torch.Tensor = v, step: float = step) -> float:
             y = x + k * step * v
             return functional.energy(y, function(y))
 
@@ -62,7 +62,7 @@ def test_gradient_is_the_derivative_of_the_energy(
 @given(any_meshes(), st.floats(1e-3, 1e3))
 @settings(max_examples=25)
 def test_a_uniform_monitor_is_stationary_at_the_reference(mesh: Mesh, value: float) -> None:
-    # Only tangential forces count at the boundary; a pressure along normals is balanced by the side.
+    # Only tangential forces count at the boundary; a normal pressure is balanced by the side.
     functional = HuangKamenski(mesh, 1 / 3, 1.5, density=value)
     found = functional.evaluate(mesh.pos, Constant(value).sample(mesh.pos))
     inner = torch.ones(mesh.num_nodes, dtype=torch.bool)

@@ -61,7 +61,7 @@ def test_values_that_are_not_finite_count_as_no_motion() -> None:
     assert torch.equal(guard(mesh, pos, freedom(mesh)), mesh.pos)
 
 
-@pytest.mark.parametrize("shift, count", [((0.2, 0.2), 1), ((0.5, 0.0), 2), ((0.5, 0.5), 3)])
+@pytest.mark.parametrize(("shift", "count"), [((0.2, 0.2), 1), ((0.5, 0.0), 2), ((0.5, 0.5), 3)])
 def test_inverted_cells_of_the_published_example(shift: tuple[float, float], count: int) -> None:
     # Movement's test of its tangling checker: 3 x 3 square, vertex (1/3, 1/3) shifted.
     mesh = generate.rectangle(3, 3)

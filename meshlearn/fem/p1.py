@@ -11,7 +11,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from ..mesh import CELL_TYPES, Mesh
+from ..mesh import CELL_TYPES, Mesh, MeshError
 from ..mesh.geometry import determinant
 
 
@@ -40,7 +40,15 @@ def basis_gradients(pos: Tensor, nodes: Tensor) -> Tensor:
 
 
 def lumped_mass(mesh: Mesh) -> Tensor:
-    """Row sums of the mass matrix, the volume that belongs to each node `[n]`."""
+    """Row sums of the mass matrix, the volume that belongs to each node `[n]`.
+
+    Raises:
+        MeshError: a surface or curve in a larger space.
+    """
+    if mesh.dim != mesh.cell_dim:
+        raise MeshError(
+            f"{mesh.cell_dim}D cells in {mesh.dim}D: P1 matrices need cells that fill it"
+        )
     nodes = simplices(mesh)
     share = simplex_volumes(mesh.pos, nodes) / nodes.shape[1]
     mass = mesh.pos.new_zeros(len(mesh.pos))

@@ -2,7 +2,8 @@
 
 Around each node a quadratic polynomial is fitted to the nodal values of its patch: the nodes of the
 cells around it, widened ring by ring where they do not determine the six (ten in 3D) coefficients,
-as at corners. Quadratic fields are reproduced exactly up to the boundary. Zhang & Naga, "A new
+as at corners. Quadratic fields are reproduced exactly up to the boundary; on meshes too small for
+that, linear ones. Zhang & Naga, "A new
 finite element gradient recovery method: superconvergence property", SIAM J. Sci. Comput. 26 (2005).
 """
 
@@ -153,8 +154,8 @@ def _fit(
     node = index[(start[rows][:, None] + slot).clamp(max=len(index) - 1)]
     node = torch.where(member, node, rows[:, None])
     offset = pos[node] - pos[rows][:, None]
-    scale = offset.norm(dim=2).amax(dim=1)
-    xi = offset / scale[:, None, None]
+    to_round = _rounding(offset)
+    xi = offset @ to_round
     pairs = [(i, j) for i in range(d) for j in range(i, d)]
     squares = [xi[..., i] * xi[..., j] * (0.5 if i == j else 1.0) for i, j in pairs]
     basis = torch.stack([torch.ones_like(xi[..., 0]), *xi.unbind(dim=2), *squares], dim=2)
@@ -167,12 +168,28 @@ def _fit(
     sound = (info == 0) & (pivot > _CONDITION * trace)
     solution = torch.empty_like(right)
     solution[sound] = torch.cholesky_solve(right[sound], factor[sound])
-    if not bool(sound.all()):  # kept only where no wider patch helps: the smallest quadratic
-        inverse = torch.linalg.pinv(normal[~sound], rtol=_CONDITION, hermitian=True)
-        solution[~sound] = inverse @ right[~sound]
-    coefficients = solution[..., 0]
-    gradient = coefficients[:, 1 : d + 1] / scale[:, None]
-    hessian = torch.empty(len(rows), d, d, dtype=pos.dtype)
+    if not bool(sound.all()):  # kept only where no wider patch helps: linear, then smallest rest
+        matrix, rest = normal[~sound], right[~sound]
+        linear = torch.linalg.pinv(matrix[:, : d + 1, : d + 1], hermitian=True) @ rest[:, : d + 1]
+        rest = rest - matrix[:, :, : d + 1] @ linear
+        solution[~sound] = torch.linalg.pinv(matrix, rtol=_CONDITION, hermitian=True) @ rest
+        solution[~sound, : d + 1] += linear
+    gradient = (to_round @ solution[:, 1 : d + 1])[..., 0]
+    curved = torch.empty(len(rows), d, d, dtype=pos.dtype)
     for k, (i, j) in enumerate(pairs):
-        hessian[:, i, j] = hessian[:, j, i] = coefficients[:, d + 1 + k] / scale**2
-    return Recovered(gradient, hessian), sound
+        curved[:, i, j] = curved[:, j, i] = solution[:, d + 1 + k, 0]
+    hessian = to_round @ curved @ to_round.transpose(1, 2)
+    return Recovered(gradient, (hessian + hessian.transpose(1, 2)) / 2), sound
+
+
+def _rounding(offset: Tensor) -> Tensor:
+    """Matrices `[k, d, d]` that map offsets `[k, m, d]` to round patches of radius 1.
+
+    A patch of stretched cells then determines its polynomial as well as any other.
+    """
+    spread = offset.transpose(1, 2) @ offset
+    axes, flat = torch.linalg.cholesky_ex(spread)
+    round_already = torch.eye(offset.shape[2], dtype=offset.dtype).expand_as(axes)
+    axes = torch.where((flat > 0)[:, None, None], round_already, axes)
+    to_round = torch.linalg.inv(axes).transpose(1, 2)
+    return to_round / (offset @ to_round).norm(dim=2).amax(dim=1)[:, None, None]

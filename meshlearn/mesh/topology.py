@@ -7,7 +7,7 @@ the results are int64 tensors on the device of the mesh.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -39,6 +39,7 @@ class Topology:
         self.device = cell_index.device
         self.cells, self.cell_ids = _blocks(cell_index, cell_type)
         self._elsewhere: dict[torch.device, Topology] = {self.device: self}
+        self._remembered: dict[Any, Any] = {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Topology:
         return self  # immutable: copies of a mesh share it
@@ -48,9 +49,15 @@ class Topology:
         if device not in self._elsewhere:
             other = object.__new__(Topology)
             other.__dict__.update({k: _to(v, device) for k, v in self.__dict__.items()})
-            other.device = device
+            other.device, other._remembered = device, {}
             self._elsewhere[device] = other
         return self._elsewhere[device]
+
+    def remember(self, key: Any, build: Callable[[], Any]) -> Any:
+        """What another room derives from connectivity (`build()`), computed once and shared."""
+        if key not in self._remembered:
+            self._remembered[key] = build()
+        return self._remembered[key]
 
     @property
     def cell_dim(self) -> int:
@@ -205,6 +212,7 @@ class Topology:
         """
         width = self.facets.shape[1]
         wanted = _as_wide(_sorted_nodes(_np(nodes)), width)
+        wanted[((wanted < 0) | (wanted >= self.num_nodes)).any(axis=1)] = -1  # a node of no facet
         known = _sorted_nodes(_np(self.facets))
         order, new, group = _group(np.concatenate([known, wanted]), self.num_nodes)
         first = order[new]  # stable: a known facet comes first in its group

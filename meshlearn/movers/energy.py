@@ -20,11 +20,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..kernels.matrices import Matrix, determinant, inverse, product, trace, transposed
 from ..mesh import CELL_TYPES, Mesh
 from ..monitors import Sample
 from .base import scatter_to_nodes
-
-Matrix = list[list[Tensor]]
 
 # Volume of a regular cell over the sum of the volumes of its corner simplices.
 _WEIGHT = {"quad": 1 / 2, "hexahedron": 3 / 4, "wedge": 1 / 2, "pyramid": 1 / 2}
@@ -66,7 +65,7 @@ class HuangKamenski:
         self.weight = torch.cat(weights).to(reference.pos.device)
         self._columns = [column.contiguous() for column in self.nodes.unbind(dim=1)]
         self.reference_edges = self._edges(reference.pos)
-        self.reference_volume = _determinant(self.reference_edges) / _FACTORIAL[self.dim]
+        self.reference_volume = determinant(self.reference_edges) / _FACTORIAL[self.dim]
         # Corner volumes of simplices and quads sum to a constant; those of warped 3D cells do not,
         # and without this term a uniform monitor would move them.
         pressure = self.dim ** (self.dim * p / 2) * (1 - p) * (1 - theta) * density ** (1 - p)
@@ -80,11 +79,11 @@ class HuangKamenski:
 
     def volumes(self, pos: Tensor) -> Tensor:
         """Signed volumes of the simplices `[s]`."""
-        return _determinant(self._edges(pos)) / _FACTORIAL[self.dim]
+        return determinant(self._edges(pos)) / _FACTORIAL[self.dim]
 
     def deformation(self, pos: Tensor) -> Tensor:
         """Volume-averaged dx/dxi at the nodes `[n, d, d]`."""
-        forward = _product(self._edges(pos), _inverse(self.reference_edges))
+        forward = product(self._edges(pos), inverse(self.reference_edges))
         volume = self.weight * self.reference_volume
         stacked = torch.stack([torch.stack(row, dim=1) for row in forward], dim=1)
         weighted = (volume[:, None, None] * stacked)[:, None].expand(-1, self.dim + 1, -1, -1)
@@ -96,7 +95,7 @@ class HuangKamenski:
     def energy(self, pos: Tensor, value: Tensor) -> float:
         """Energy only (see `evaluate`)."""
         edges = self._edges(pos)
-        if not bool((_determinant(edges) > 0).all()):
+        if not bool((determinant(edges) > 0).all()):
             return float("inf")
         return float(self._densities(edges, value)[0].sum())
 
@@ -109,9 +108,9 @@ class HuangKamenski:
         """
         edges = self._edges(pos)
         energy, stress, by_metric = self._densities(edges, sample.value, with_gradient=True)
-        inverse = _inverse(edges)
+        inverted = inverse(edges)
         # Gradient of barycentric coordinate j is row j - 1 of the inverse edge matrix.
-        pull = _product(inverse, stress)
+        pull = product(inverted, stress)
         others = torch.stack([torch.stack(row, dim=1) for row in pull], dim=1)
         local = torch.cat([-others.sum(dim=1, keepdim=True), others], dim=1)
         gradient = scatter_to_nodes(local, self.nodes, len(pos))
@@ -129,10 +128,10 @@ class HuangKamenski:
     ) -> tuple[Tensor, Matrix, Tensor]:
         """Energy, stress P (d x d) and derivative by the averaged metric, per simplex."""
         d, p, theta, q = self.dim, self.p, self.theta, self.dim * self.p / 2
-        volume = self.weight * _determinant(edges) / _FACTORIAL[d]
-        jacobian = _product(self.reference_edges, _inverse(edges))
+        volume = self.weight * determinant(edges) / _FACTORIAL[d]
+        jacobian = product(self.reference_edges, inverse(edges))
         det_j = self.weight * self.reference_volume / volume
-        gram = _product(_transposed(jacobian), jacobian)
+        gram = product(transposed(jacobian), jacobian)
         metric = torch.stack([value[c] for c in self._columns]).mean(dim=0)
         if value.dim() == 1:
             rho = metric
@@ -140,17 +139,17 @@ class HuangKamenski:
             pulled = [[entry * scale for entry in row] for row in gram]
         else:
             parts = [[metric[:, i, j] for j in range(d)] for i in range(d)]
-            rho, inverse_metric = _determinant(parts).sqrt(), _inverse(parts)
-            pulled = _product(gram, inverse_metric)
-        trace = _trace(pulled)
-        align = theta * rho * trace**q
+            rho, inverse_metric = determinant(parts).sqrt(), inverse(parts)
+            pulled = product(gram, inverse_metric)
+        spread = trace(pulled)
+        align = theta * rho * spread**q
         equidistribute = (1 - 2 * theta) * d**q * rho ** (1 - p) * det_j**p
         null = self._null_lagrangian
         energy = volume * (align + equidistribute - null)
         if not with_gradient:
             return energy, [], volume
         pressure = volume * (align + (1 - p) * equidistribute - null)
-        shear = -volume * 2 * q * align / trace
+        shear = -volume * 2 * q * align / spread
         stress = [
             [shear * pulled[j][i] + (pressure if i == j else 0.0) for j in range(d)]
             for i in range(d)
@@ -158,7 +157,7 @@ class HuangKamenski:
         if value.dim() == 1:
             return energy, stress, (1 - p) * volume * (align + equidistribute) / rho
         isotropic = volume * (align + (1 - p) * equidistribute) / 2
-        sheared = _product(inverse_metric, pulled)
+        sheared = product(inverse_metric, pulled)
         by_metric = [
             [isotropic * inverse_metric[i][j] + shear / 2 * sheared[i][j] for j in range(d)]
             for i in range(d)
@@ -167,57 +166,3 @@ class HuangKamenski:
 
 
 _FACTORIAL = {1: 1, 2: 2, 3: 6}
-
-
-def _determinant(m: Matrix) -> Tensor:
-    if len(m) == 1:
-        return m[0][0]
-    if len(m) == 2:
-        return m[0][0] * m[1][1] - m[0][1] * m[1][0]
-    return (
-        m[0][0] * (m[1][1] * m[2][2] - m[1][2] * m[2][1])
-        - m[0][1] * (m[1][0] * m[2][2] - m[1][2] * m[2][0])
-        + m[0][2] * (m[1][0] * m[2][1] - m[1][1] * m[2][0])
-    )
-
-
-def _inverse(m: Matrix) -> Matrix:
-    scale = 1 / _determinant(m)
-    if len(m) == 1:
-        return [[scale]]
-    if len(m) == 2:
-        (a, b), (c, d) = m
-        return [[d * scale, -b * scale], [-c * scale, a * scale]]
-    cofactor = [
-        [
-            m[(i + 1) % 3][(j + 1) % 3] * m[(i + 2) % 3][(j + 2) % 3]
-            - m[(i + 1) % 3][(j + 2) % 3] * m[(i + 2) % 3][(j + 1) % 3]
-            for j in range(3)
-        ]
-        for i in range(3)
-    ]
-    return [[cofactor[j][i] * scale for j in range(3)] for i in range(3)]
-
-
-def _product(a: Matrix, b: Matrix) -> Matrix:
-    out = []
-    for row in a:
-        line = []
-        for j in range(len(b[0])):
-            total = row[0] * b[0][j]
-            for k in range(1, len(b)):
-                total = torch.addcmul(total, row[k], b[k][j])
-            line.append(total)
-        out.append(line)
-    return out
-
-
-def _transposed(m: Matrix) -> Matrix:
-    return [list(row) for row in zip(*m, strict=True)]
-
-
-def _trace(m: Matrix) -> Tensor:
-    total = m[0][0]
-    for i in range(1, len(m)):
-        total = total + m[i][i]
-    return total

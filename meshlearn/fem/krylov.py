@@ -1,0 +1,90 @@
+"""Jacobi-preconditioned Krylov methods in torch, on the device of the matrix."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .linear import SolveError
+
+_MAX_ITERATIONS = 10_000
+
+
+def conjugate_gradients(
+    row: Tensor, column: Tensor, values: Tensor, right: Tensor, tol: float
+) -> Tensor:
+    """Solve a symmetric positive definite system given in coordinates.
+
+    Raises:
+        SolveError: not converged, with the last residuals.
+    """
+    matrix = _csr(row, column, values, len(right))
+    inverse = 1 / _diagonal(row, column, values, len(right))
+    x = torch.zeros_like(right)
+    r = right.clone()
+    z = inverse * r
+    p, rz = z.clone(), r @ z
+    goal, history = tol * float(right.norm()), [float(right.norm())]
+    for _ in range(_MAX_ITERATIONS):
+        if history[-1] <= goal:
+            return x
+        ap = matrix @ p
+        alpha = rz / (p @ ap)
+        x, r = x + alpha * p, r - alpha * ap
+        z = inverse * r
+        rz, old = r @ z, rz
+        p = z + (rz / old) * p
+        history.append(float(r.norm()))
+    raise _failure("conjugate gradients", tol, history)
+
+
+def bicgstab(row: Tensor, column: Tensor, values: Tensor, right: Tensor, tol: float) -> Tensor:
+    """Solve a general system given in coordinates (van der Vorst's BiCGStab).
+
+    Raises:
+        SolveError: not converged or broken down, with the last residuals.
+    """
+    matrix = _csr(row, column, values, len(right))
+    inverse = 1 / _diagonal(row, column, values, len(right))
+    x, r = torch.zeros_like(right), right.clone()
+    shadow, p = r.clone(), r.clone()
+    rho = shadow @ r
+    goal, history = tol * float(right.norm()), [float(right.norm())]
+    for _ in range(_MAX_ITERATIONS):
+        if history[-1] <= goal:
+            return x
+        y = inverse * p
+        v = matrix @ y
+        alpha = rho / (shadow @ v)
+        s = r - alpha * v
+        z = inverse * s
+        t = matrix @ z
+        omega = (t @ s) / (t @ t)
+        x, r = x + alpha * y + omega * z, s - omega * t
+        rho, old = shadow @ r, rho
+        p = r + (rho / old) * (alpha / omega) * (p - omega * v)
+        history.append(float(r.norm()))
+        if not torch.isfinite(rho):
+            break
+    raise _failure("BiCGStab", tol, history)
+
+
+def _csr(row: Tensor, column: Tensor, values: Tensor, size: int) -> Tensor:
+    index = torch.stack([row, column])
+    return torch.sparse_coo_tensor(index, values, (size, size)).coalesce().to_sparse_csr()
+
+
+def _diagonal(row: Tensor, column: Tensor, values: Tensor, size: int) -> Tensor:
+    on = row == column
+    diagonal = values.new_zeros(size).index_add(0, row[on], values[on])
+    if not bool((diagonal != 0).all()):
+        raise SolveError("the matrix has zeros on its diagonal; use method='direct'")
+    return diagonal
+
+
+def _failure(name: str, tol: float, history: list[float]) -> SolveError:
+    tail = ", ".join(f"{r:.2e}" for r in history[-5:])
+    return SolveError(
+        f"{name} stopped after {len(history) - 1} iterations above the relative tolerance {tol:g}; "
+        f"last residuals {tail}"
+    )

@@ -1,0 +1,211 @@
+"""Linear solves that autograd sees: forward one factorisation, backward its transpose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from numpy.typing import NDArray
+from scipy.sparse.linalg import gmres, splu
+from torch import Tensor
+
+from ..mesh import MeshError
+from .dirichlet import Dirichlet, gathered
+from .krylov import bicgstab, conjugate_gradients
+from .linear import DIRECT_2D, SolveError, amg, factorise
+
+Method = Literal["auto", "direct", "amg", "cg", "bicgstab"]
+Array = NDArray[np.float64]
+
+
+def solve(
+    matrix: Tensor,
+    right: Tensor,
+    bcs: Sequence[Dirichlet] = (),
+    method: Method = "auto",
+    tol: float = 1e-10,
+) -> Tensor:
+    """Solve A u = b with strong boundary values.
+
+    Args:
+        matrix: sparse CSR `[n, n]`, as `assemble` gives it.
+        right: `[n]`, or several right-hand sides `[n, k]`.
+        bcs: Dirichlet conditions, imposed by elimination; a symmetric matrix stays symmetric.
+        method: see `LinearSolver`.
+        tol: relative residual of iterative methods.
+
+    Returns:
+        `[n]` or `[n, k]`, differentiable in the matrix, right-hand side and boundary values.
+    """
+    return LinearSolver(matrix, bcs, method, tol)(right)
+
+
+class LinearSolver:
+    """A system whose factorisation (or multigrid hierarchy) serves many right-hand sides.
+
+    Args:
+        matrix: sparse CSR `[n, n]`.
+        bcs: Dirichlet conditions.
+        method: "direct" (SuperLU), "amg" (multigrid-preconditioned conjugate gradients or GMRES),
+            "cg" and "bicgstab" (Jacobi-preconditioned, in torch, on the matrix's device). "auto":
+            Krylov on a GPU; else direct up to 200,000 unknowns and multigrid above.
+        tol: relative residual of iterative methods.
+
+    Raises:
+        SolveError: a singular matrix, or an iteration that did not converge (with its residuals).
+    """
+
+    def __init__(
+        self,
+        matrix: Tensor,
+        bcs: Sequence[Dirichlet] = (),
+        method: Method = "auto",
+        tol: float = 1e-10,
+    ) -> None:
+        if matrix.layout != torch.sparse_csr or matrix.shape[0] != matrix.shape[1]:
+            raise MeshError("solve needs a square sparse CSR matrix, as assemble gives it")
+        n, device = matrix.shape[0], matrix.device
+        fixed, self._given = gathered(bcs, n, device)
+        self._free = torch.nonzero(~fixed).squeeze(1)
+        rowptr, column = matrix.crow_indices(), matrix.col_indices()
+        row = torch.repeat_interleave(torch.arange(n, device=device), rowptr.diff())
+        values = matrix.values()
+        new = torch.cumsum(~fixed, 0) - 1
+        inner = ~fixed[row] & ~fixed[column]
+        coupling = ~fixed[row] & fixed[column]
+        self._values = values[inner]
+        self._coupling = (new[row[coupling]], column[coupling], values[coupling])
+        self._size = n
+        self._system = _System(new[row[inner]], new[column[inner]], len(self._free), method, tol)
+
+    def __call__(self, right: Tensor) -> Tensor:
+        """Solution for `[n]` or `[n, k]`."""
+        if right.shape[:1] != (self._size,):
+            raise MeshError(
+                f"the right-hand side must have {self._size} rows, got {list(right.shape)}"
+            )
+        flat = right.reshape(self._size, -1)
+        row, column, values = self._coupling
+        lifted = torch.zeros_like(flat[self._free]).index_add(
+            0, row, (values * self._given[column])[:, None].expand(-1, flat.shape[1])
+        )
+        inner = _Solve.apply(self._values, flat[self._free] - lifted, self._system, False)
+        out = self._given[:, None].expand(-1, flat.shape[1])
+        return out.index_copy(0, self._free, inner).reshape(right.shape)
+
+
+class _System:
+    """Free part of a matrix in coordinates, with a solver that is built when first used."""
+
+    def __init__(self, row: Tensor, column: Tensor, size: int, method: Method, tol: float) -> None:
+        self.row, self.column, self.size = row, column, size
+        self.method, self.tol = method, tol
+        self._prepared: Any = None
+        self._symmetric = False
+
+    def solve(self, values: Tensor, right: Tensor, *, transposed: bool) -> Tensor:
+        """Solve with the matrix or its transpose, `[size, k]`."""
+        if self.size == 0:
+            return right
+        method = self.method
+        if method == "auto" and values.is_cuda:
+            method = "cg" if self._is_symmetric(values) else "bicgstab"
+        if method in ("cg", "bicgstab"):
+            iterate = conjugate_gradients if method == "cg" else bicgstab
+            pair = (self.column, self.row) if transposed else (self.row, self.column)
+            columns = [iterate(*pair, values.detach(), b, self.tol) for b in right.unbind(dim=1)]
+            return torch.stack(columns, dim=1)
+        if self._prepared is None:
+            self._prepare(values)
+        b = right.detach().cpu().numpy()
+        found = np.stack([self._prepared(c, transposed) for c in b.T], axis=1)
+        if not np.isfinite(found).all():
+            raise SolveError("the matrix is singular; are boundary conditions missing?")
+        return torch.from_numpy(found).to(right)
+
+    def _matrix(self, values: Tensor) -> sp.csr_array:
+        parts = (values.detach().cpu().numpy(), (self.row.cpu().numpy(), self.column.cpu().numpy()))
+        return sp.csr_array(sp.coo_array(parts, shape=(self.size, self.size)))
+
+    def _is_symmetric(self, values: Tensor) -> bool:
+        x = torch.sin(torch.arange(self.size, dtype=values.dtype, device=values.device) + 1)
+        forward = torch.zeros_like(x).index_add(0, self.row, values.detach() * x[self.column])
+        backward = torch.zeros_like(x).index_add(0, self.column, values.detach() * x[self.row])
+        return bool((forward - backward).norm() <= 1e-12 * forward.norm())
+
+    def _prepare(self, values: Tensor) -> None:
+        matrix = self._matrix(values)
+        symmetric = self._is_symmetric(values)
+        definite = symmetric and bool((matrix.diagonal() > 0).all())
+        if self.method == "amg" or (self.method == "auto" and self.size > DIRECT_2D and definite):
+            self._prepared = _multigrid(matrix, self.tol, symmetric=definite)
+        elif definite:
+            direct = factorise(matrix)
+            self._prepared = lambda b, transposed: direct(b)
+        else:
+            factor = _lu(matrix)
+            self._prepared = lambda b, transposed: factor.solve(b, "T" if transposed else "N")
+
+
+def _lu(matrix: sp.csr_array) -> Any:
+    try:
+        return splu(sp.csc_matrix(matrix))
+    except RuntimeError as error:
+        raise SolveError(
+            "the matrix is singular; are boundary conditions missing, or the mean of a pressure?"
+        ) from error
+
+
+def _multigrid(matrix: sp.csr_array, tol: float, *, symmetric: bool) -> Any:
+    hierarchy = amg(matrix)
+    transposed_matrix = sp.csr_array(matrix.T)
+
+    def run(b: Array, transposed: bool) -> Array:
+        residuals: list[float] = []
+        if symmetric:
+            x = hierarchy.solve(b, tol=tol, accel="cg", maxiter=200, residuals=residuals)
+        else:
+            operator = transposed_matrix if transposed else matrix
+            x, _ = gmres(
+                operator,
+                b,
+                rtol=tol,
+                restart=50,
+                maxiter=20,
+                M=hierarchy.aspreconditioner(),
+                callback=residuals.append,
+                callback_type="pr_norm",
+            )
+        left = float(np.linalg.norm((transposed_matrix if transposed else matrix) @ x - b))
+        if not left <= 10 * tol * max(float(np.linalg.norm(b)), 1e-300):
+            tail = ", ".join(f"{r:.2e}" for r in residuals[-5:])
+            raise SolveError(
+                f"the multigrid-preconditioned iteration stopped above the relative tolerance "
+                f"{tol:g} after {len(residuals)} steps; last residuals {tail}"
+            )
+        return np.asarray(x)
+
+    return run
+
+
+class _Solve(torch.autograd.Function):
+    """x = A^-1 b (or A^-T b); the backward pass is one solve with the other of the two."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, right: Tensor, system: _System, transposed: bool) -> Any:
+        solution = system.solve(values, right, transposed=transposed)
+        ctx.save_for_backward(values, solution)
+        ctx.system, ctx.transposed = system, transposed
+        return solution
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        values, solution = ctx.saved_tensors
+        system: _System = ctx.system
+        adjoint = _Solve.apply(values, grads[0], system, not ctx.transposed)
+        first, second = (solution, adjoint) if ctx.transposed else (adjoint, solution)
+        slope = -(first[system.row] * second[system.column]).sum(dim=1)
+        return slope, adjoint, None, None

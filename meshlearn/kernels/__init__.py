@@ -1,0 +1,1 @@
+"""Lowest layer: small dense matrices as structures of arrays."""

@@ -17,8 +17,9 @@ from .assemble import assemble, assemble_linear, integrate
 from .context import Field
 from .dirichlet import Dirichlet
 from .errors import errors
-from .expressions import (
-    FormError,
+from .expressions import FormError
+from .linear import SolveError
+from .operators import (
     avg,
     curl,
     div,
@@ -30,7 +31,6 @@ from .expressions import (
     trace,
     transpose,
 )
-from .linear import SolveError
 from .recovery import Recovered, l2_error_estimate, recover
 from .reference import DiscreteField, interpolate, solve_reaction_diffusion
 from .solve import LinearSolver, solve

@@ -8,6 +8,7 @@ need no signs per cell. The basis of the latter is turned to the sorted directio
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -116,7 +117,11 @@ def quadrature(cell: str, degree: int) -> tuple[Tensor, Tensor]:
     """Points `[q, d]` and weights `[q]` exact for polynomials of `degree` on the reference cell."""
     if cell == "point":
         return torch.zeros(1, 0, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
-    points, weights = skfem.quadrature.get_quadrature(_REFDOM[cell], max(degree, 1))
+    if degree <= 1:
+        centre = vertices(cell).mean(dim=0, keepdim=True)
+        volume = 1 / math.factorial(CELL_TYPES[cell].dim) if CELL_TYPES[cell].is_simplex else 1.0
+        return centre, torch.tensor([volume], dtype=torch.float64)
+    points, weights = skfem.quadrature.get_quadrature(_REFDOM[cell], degree)
     return torch.from_numpy(np.ascontiguousarray(points.T)), torch.from_numpy(weights.copy())
 
 
@@ -196,7 +201,7 @@ def _directions(
     entities: tuple[Entity, ...],
     cell: str,
 ) -> Tensor:
-    """+-1 that turns each function along the sorted edge, or the sorted facet's right-hand normal."""
+    """+-1 that turns each function along the sorted edge or the sorted facet's normal."""
     corner = vertices(cell)
     value, _ = tabulate(where)
     signs = []

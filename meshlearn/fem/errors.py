@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -27,7 +28,7 @@ def errors(
         space: one scalar or vector element.
         dofs: coefficients `[num_dofs]`.
         exact: `[m, d] -> [m]` or `[m, k]`.
-        exact_gradient: `[m, d] -> [m, d]` or `[m, k, d]`; by automatic differentiation if not given.
+        exact_gradient: `[m, d] -> [m, d]` or `[m, k, d]`; by autograd if not given.
 
     Returns:
         "l2", "h1" (of the gradient, where the element has one) and "max" (over quadrature points).
@@ -60,7 +61,11 @@ def _gradient(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor
         columns = function(x[:1])
         if columns.dim() == 1:
             return gradient_of(function)(x)
-        parts = [gradient_of(lambda y, k=k: function(y)[:, k])(x) for k in range(columns.shape[1])]
+        parts = [gradient_of(partial(_column, function, k))(x) for k in range(columns.shape[1])]
         return torch.stack(parts, dim=1)
 
     return gradient
+
+
+def _column(function: Callable[[Tensor], Tensor], k: int, x: Tensor) -> Tensor:
+    return function(x)[:, k]

@@ -1,6 +1,6 @@
 """Weak forms by tracing: the objects that a form's `u` and `v` are while it is read.
 
-A form is a Python function, `lambda u, v, w: dot(grad(u), grad(v))`. It is called once with symbolic
+A form is a Python function, `lambda u, v, w: dot(grad(u), grad(v))`, called once with symbolic
 arguments. A `Linear` is a tensor whose entries are linear in one argument: for each entry a
 dictionary from *primitives* (a component of the argument, or one of its derivatives) to
 coefficients. Multiplying a linear expression in u by one in v gives a `Bilinear`, coefficients of
@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -48,8 +48,25 @@ class Primitive(NamedTuple):
 Entry = dict[Primitive, Coefficient]
 
 
+class _Traced:
+    """tensor * u and the like reach Python through the tensor's own operators: they come here."""
+
+    @classmethod
+    def __torch_function__(
+        cls, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        # tensor * u and tensor + u reach Python through the tensor's own operators.
+        name = getattr(function, "__name__", "")
+        if name in ("mul", "__mul__", "__rmul__", "multiply") and len(args) == 2:
+            first, second = args
+            return first * second if isinstance(first, _Traced) else second * first
+        if name in ("add", "__add__", "__radd__", "sub", "__sub__", "__rsub__"):
+            raise FormError("every term of a form must be linear in each of its arguments")
+        raise FormError(f"a form must be linear in its arguments; {name} is not")
+
+
 @dataclass(frozen=True, eq=False)
-class Linear:
+class Linear(_Traced):
     """A tensor linear in an argument.
 
     Attributes:
@@ -59,7 +76,7 @@ class Linear:
     """
 
     role: str
-    entries: np.ndarray
+    entries: Any  # numpy object array
     derivatives: Linear | None = None
     special: dict[str, Linear] | None = None
 
@@ -69,7 +86,7 @@ class Linear:
         return self.entries.shape
 
     @property
-    def T(self) -> Linear:
+    def T(self) -> Linear:  # noqa: N802
         """Transpose of a matrix."""
         return Linear(self.role, self.entries.T)
 
@@ -93,7 +110,7 @@ class Linear:
             raise FormError("every term of a form must be linear in each of its arguments")
         if other.shape != self.shape:
             raise FormError(f"cannot add expressions of shapes {self.shape} and {other.shape}")
-        out = _empty(self.shape)
+        out = empty(self.shape)
         for k in np.ndindex(self.shape):
             out[k] = _added(self.entries[k], other.entries[k])
         return Linear(self.role, out)
@@ -128,36 +145,23 @@ class Linear:
     __rmul__ = __mul__
 
     def _times(self, factor: Any) -> Linear:
-        """Product with a number, a field, or (a scalar expression with) a vector or matrix field."""
+        """Product with a number or a field; of a scalar expression also with a vector field."""
         tensor = factor if isinstance(factor, Tensor) else None
         if self.shape == () and tensor is not None and tensor.dim() > 1:
-            out = _empty(tuple(tensor.shape[1:]))
+            out = empty(tuple(tensor.shape[1:]))
             for k in np.ndindex(out.shape):
                 out[k] = _scaled(self.entries[()], tensor[(slice(None), *k)])
             return Linear(self.role, out)
         if tensor is not None and tensor.dim() > 1:
             raise FormError("use dot or inner for products of vectors and matrices")
-        out = _empty(self.shape)
+        out = empty(self.shape)
         for k in np.ndindex(self.shape):
             out[k] = _scaled(self.entries[k], factor)
         return Linear(self.role, out)
 
-    @classmethod
-    def __torch_function__(
-        cls, function: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        # tensor * u and tensor + u reach Python through the tensor's own operators.
-        name = getattr(function, "__name__", "")
-        if name in ("mul", "__mul__", "__rmul__", "multiply") and len(args) == 2:
-            first, second = args
-            return first * second if isinstance(first, Linear) else second * first
-        if name in ("add", "__add__", "__radd__", "sub", "__sub__", "__rsub__"):
-            raise FormError("every term of a form must be linear in each of its arguments")
-        raise FormError(f"a form must be linear in its arguments; {name} is not")
-
 
 @dataclass(frozen=True, eq=False)
-class Bilinear:
+class Bilinear(_Traced):
     """A scalar that is linear in the trial and in the test function."""
 
     terms: dict[tuple[Primitive, Primitive], Coefficient]
@@ -187,8 +191,6 @@ class Bilinear:
 
     def __truediv__(self, factor: Any) -> Bilinear:
         return self * (1 / factor)
-
-    __torch_function__ = classmethod(cast(Any, Linear.__torch_function__).__func__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,121 +235,13 @@ def _delegate(name: str) -> Callable[[Values, Any], Any]:
 
 for _name in ("add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "pow"):
     setattr(Values, f"__{_name}__", _delegate(f"__{_name}__"))
-Values.__neg__ = _delegate("__neg__")  # type: ignore[attr-defined]
-
-
-# -- what forms are written with -----------------------------------------------------------------
-
-
-def grad(u: Any) -> Any:
-    """Gradient: of a scalar a vector, of a vector the matrix d u_i / d x_j."""
-    if isinstance(u, Values):
-        if u.gradient is None:
-            raise FormError("the gradient of this field is not known")
-        return u.gradient
-    if not isinstance(u, Linear) or u.derivatives is None:
-        raise FormError("grad takes a trial or test function or a field, not an expression of it")
-    return u.derivatives
-
-
-def div(u: Any) -> Any:
-    """Divergence of a vector, row-wise of nothing else."""
-    if isinstance(u, Linear) and u.special is not None and "div" in u.special:
-        return u.special["div"]
-    return trace(grad(u))
-
-
-def curl(u: Any) -> Any:
-    """Curl of a vector in 3D (a vector) or in 2D (a scalar)."""
-    if isinstance(u, Linear) and u.special is not None and "curl" in u.special:
-        return u.special["curl"]
-    g = grad(u)
-    if _shape(g) == (2, 2):
-        return _at(g, 1, 0) - _at(g, 0, 1)
-    return _stacked(
-        [_at(g, 2, 1) - _at(g, 1, 2), _at(g, 0, 2) - _at(g, 2, 0), _at(g, 1, 0) - _at(g, 0, 1)]
-    )
-
-
-def sym(a: Any) -> Any:
-    """Symmetric part of a matrix."""
-    return (a + transpose(a)) * 0.5
-
-
-def transpose(a: Any) -> Any:
-    """Transpose of a matrix."""
-    if isinstance(a, Linear):
-        return a.T
-    return _plain(a).transpose(-1, -2)
-
-
-def trace(a: Any) -> Any:
-    """Trace of a matrix."""
-    if isinstance(a, Linear):
-        return sum((a[i, i] for i in range(1, a.shape[0])), a[0, 0])
-    return torch.diagonal(_plain(a), dim1=-2, dim2=-1).sum(-1)
-
-
-def dot(a: Any, b: Any) -> Any:
-    """Contraction of the last index of a with the first of b."""
-    a, b = _plain(a), _plain(b)
-    if isinstance(a, Tensor) and isinstance(b, Tensor):
-        if a.dim() == 3 and b.dim() == 2:
-            return torch.einsum("mij,mj->mi", a, b)
-        if a.dim() == 2 and b.dim() == 3:
-            return torch.einsum("mi,mij->mj", a, b)
-        return torch.einsum("mij,mjk->mik", a, b) if a.dim() == 3 else (a * b).sum(-1)
-    rows, inner, columns = _shape(a)[:-1], _shape(a)[-1], _shape(b)[1:]
-    if inner != _shape(b)[0]:
-        raise FormError(f"dot of shapes {_shape(a)} and {_shape(b)}")
-    parts: dict[tuple[int, ...], Any] = {}
-    for r in np.ndindex(rows):
-        for c in np.ndindex(columns):
-            terms = [_at(a, *r, k) * _at(b, k, *c) for k in range(inner)]
-            parts[(*r, *c)] = sum(terms[1:], terms[0])
-    shape = rows + columns
-    return parts[()] if shape == () else _from_parts(parts, shape)
-
-
-def inner(a: Any, b: Any) -> Any:
-    """Sum of the products of all entries (a : b)."""
-    a, b = _plain(a), _plain(b)
-    if _shape(a) != _shape(b):
-        raise FormError(f"inner of shapes {_shape(a)} and {_shape(b)}")
-    if isinstance(a, Tensor) and isinstance(b, Tensor):
-        return (a * b).flatten(1).sum(-1) if a.dim() > 1 else a * b
-    terms = [_at(a, *k) * _at(b, *k) for k in np.ndindex(_shape(a))]
-    return sum(terms[1:], terms[0])
-
-
-def jump(u: Any) -> Any:
-    """u on the first side of an inner facet minus u on the second."""
-    return _on_side(u, 0) - _on_side(u, 1)
-
-
-def avg(u: Any) -> Any:
-    """Mean of the two sides of an inner facet."""
-    return (_on_side(u, 0) + _on_side(u, 1)) * 0.5
-
-
-def _on_side(u: Any, side: int) -> Any:
-    if isinstance(u, tuple):  # a field on inner facets is a pair of its sides
-        return _plain(u[side])
-    if not isinstance(u, Linear):
-        raise FormError("jump and avg take trial and test functions and fields at inner facets")
-    out = _empty(u.shape)
-    for k in np.ndindex(u.shape):
-        out[k] = {primitive._replace(side=side): c for primitive, c in u.entries[k].items()}
-    return Linear(u.role, out)
-
-
-# -- helpers -------------------------------------------------------------------------------------
+setattr(Values, "__neg__", _delegate("__neg__"))  # noqa: B010  (made like those above)
 
 
 def argument(role: str, block: int, components: int, dim: int) -> Linear:
     """A scalar (components = 0) or vector trial or test function with its gradient."""
     shape = (components,) if components else ()
-    value, slope = _empty(shape), _empty((*shape, dim))
+    value, slope = empty(shape), empty((*shape, dim))
     for k in np.ndindex(shape):
         component = k[0] if k else 0
         value[k] = {Primitive(block, component, -1): 1.0}
@@ -358,7 +252,7 @@ def argument(role: str, block: int, components: int, dim: int) -> Linear:
 
 def vector_element(role: str, block: int, dim: int, kind: str) -> Linear:
     """An argument of an H(div) ("hdiv") or H(curl) ("hcurl") element."""
-    value = _empty((dim,))
+    value = empty((dim,))
     for i in range(dim):
         value[i] = {Primitive(block, i, -1): 1.0}
     if kind == "hdiv":
@@ -367,16 +261,16 @@ def vector_element(role: str, block: int, dim: int, kind: str) -> Linear:
         )
     count = 1 if dim == 2 else 3
     parts = [_scalar({Primitive(block, 0, dim + k): 1.0}) for k in range(count)]
-    curl_of = Linear(role, parts[0]) if dim == 2 else _stacked([Linear(role, p) for p in parts])
+    curl_of = Linear(role, parts[0]) if dim == 2 else stacked([Linear(role, p) for p in parts])
     return Linear(role, value, None, {"curl": curl_of})
 
 
-def _empty(shape: tuple[int, ...]) -> np.ndarray:
+def empty(shape: tuple[int, ...]) -> Any:
     return np.empty(shape, dtype=object)
 
 
-def _scalar(entry: Entry) -> np.ndarray:
-    out = _empty(())
+def _scalar(entry: Entry) -> Any:
+    out = empty(())
     out[()] = entry
     return out
 
@@ -391,7 +285,7 @@ def _added(first: dict[Any, Coefficient], second: dict[Any, Coefficient]) -> dic
 def _scaled(entry: dict[Any, Coefficient], factor: Any) -> dict[Any, Any]:
     if isinstance(factor, Tensor) and factor.dim() == 0 and not factor.requires_grad:
         factor = float(factor)
-    if not isinstance(factor, int | float | Tensor | np.floating):
+    if not isinstance(factor, int | float | Tensor):
         raise FormError(f"cannot multiply by {type(factor).__name__} in a form")
     return {key: value * factor for key, value in entry.items()}
 
@@ -408,31 +302,36 @@ def _pairs(first: Linear, second: Linear) -> Bilinear:
     )
 
 
-def _plain(a: Any) -> Any:
+def plain(a: Any) -> Any:
+    """Values of a field; lists of numbers become constant arrays."""
+    if isinstance(a, list | tuple):
+        return np.asarray(a, dtype=float)
     return a.value if isinstance(a, Values) else a
 
 
-def _shape(a: Any) -> tuple[int, ...]:
+def tensor_shape(a: Any) -> tuple[int, ...]:
     """Tensor shape; the first axis of a field is that of the quadrature points."""
-    return tuple(a.shape) if isinstance(a, Linear) else tuple(a.shape[1:])
+    return tuple(a.shape) if isinstance(a, Linear | np.ndarray) else tuple(a.shape[1:])
 
 
-def _at(a: Any, *index: int) -> Any:
+def entry(a: Any, *index: int) -> Any:
+    if isinstance(a, np.ndarray):
+        return a[index]
     return a[index] if isinstance(a, Linear) else a[(slice(None), *index)]
 
 
-def _stacked(parts: list[Any]) -> Any:
-    return _from_parts({(k,): part for k, part in enumerate(parts)}, (len(parts),))
+def stacked(parts: list[Any]) -> Any:
+    return from_parts({(k,): part for k, part in enumerate(parts)}, (len(parts),))
 
 
-def _from_parts(parts: dict[tuple[int, ...], Any], shape: tuple[int, ...]) -> Any:
+def from_parts(parts: dict[tuple[int, ...], Any], shape: tuple[int, ...]) -> Any:
     first = next(iter(parts.values()))
     if isinstance(first, Tensor):
         flat = torch.stack([parts[k] for k in np.ndindex(shape)], dim=-1)
         return flat.reshape(*first.shape, *shape)
     if not isinstance(first, Linear):
         raise FormError("a form must be a scalar")
-    out = _empty(shape)
+    out = empty(shape)
     for k in np.ndindex(shape):
         out[k] = parts[k].entries[()]
     return Linear(first.role, out)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..kernels.matrices import transposed
 from ..mesh import CELL_TYPES, Mesh, MeshError
 from .elements import quadrature, vertices
 from .mapping import Mapping
@@ -36,13 +35,9 @@ class FacetGroup:
 
         Nanson's formula, n dS = |det J| J^-T N dS_ref.
         """
-        direction = _reference_normal(self.cell, self.local)
-        d = len(direction)
-        scaled = [
-            sum(row[a] * float(direction[a]) for a in range(d))
-            for row in transposed(geometry.inverse)
-        ]
-        vector = torch.stack([part * torch.ones_like(scaled[0]) for part in scaled], dim=2)  # type: ignore[arg-type]
+        direction = _reference_normal(self.cell, self.local).to(geometry.determinant)
+        inverse = torch.stack([torch.stack(row) for row in geometry.inverse])
+        vector = torch.einsum("a,aiqc->qci", direction, inverse)
         length = vector.norm(dim=2)
         unit = vector / length[:, :, None]
         return geometry.determinant.abs() * length, unit

@@ -1,7 +1,8 @@
-"""Sparsity pattern of a pair of spaces and where each local matrix entry goes; kept per topology."""
+"""Sparsity pattern of two spaces and where local matrix entries go; kept per topology."""
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Ints = NDArray[np.int64]
+
+# torch says so once a process; what we use of it is tested.
+warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,9 @@ class Pattern:
 
     def matrix(self, values: Tensor) -> Tensor:
         """Sparse CSR tensor, differentiable in the values `[nnz]`."""
-        return torch.sparse_csr_tensor(self.rowptr, self.columns, values, size=self.shape)
+        return torch.sparse_csr_tensor(
+            self.rowptr, self.columns, values, size=self.shape, check_invariants=False
+        )
 
 
 def build_pattern(

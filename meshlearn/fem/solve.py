@@ -92,7 +92,7 @@ class LinearSolver:
         lifted = torch.zeros_like(flat[self._free]).index_add(
             0, row, (values * self._given[column])[:, None].expand(-1, flat.shape[1])
         )
-        inner = _Solve.apply(self._values, flat[self._free] - lifted, self._system, False)
+        inner = _apply(self._values, flat[self._free] - lifted, self._system, transposed=False)
         out = self._given[:, None].expand(-1, flat.shape[1])
         return out.index_copy(0, self._free, inner).reshape(right.shape)
 
@@ -191,6 +191,11 @@ def _multigrid(matrix: sp.csr_array, tol: float, *, symmetric: bool) -> Any:
     return run
 
 
+def _apply(values: Tensor, right: Tensor, system: _System, *, transposed: bool) -> Tensor:
+    out: Tensor = _Solve.apply(values, right, system, transposed)  # type: ignore[no-untyped-call]
+    return out
+
+
 class _Solve(torch.autograd.Function):
     """x = A^-1 b (or A^-T b); the backward pass is one solve with the other of the two."""
 
@@ -205,7 +210,7 @@ class _Solve(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> Any:
         values, solution = ctx.saved_tensors
         system: _System = ctx.system
-        adjoint = _Solve.apply(values, grads[0], system, not ctx.transposed)
+        adjoint = _apply(values, grads[0], system, transposed=not ctx.transposed)
         first, second = (solution, adjoint) if ctx.transposed else (adjoint, solution)
         slope = -(first[system.row] * second[system.column]).sum(dim=1)
         return slope, adjoint, None, None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -76,9 +76,7 @@ class FunctionSpace:
             elements = {cell: reference_element(name, cell) for cell in mesh.cells}
             if components and next(iter(elements.values())).kind != "scalar":
                 raise MeshError(f"element {name!r} is vector-valued already")
-            dofs, count = mesh.topology.remember(
-                ("dofs", name), lambda e=elements: _number(mesh, e)
-            )
+            dofs, count = mesh.topology.remember(("dofs", name), partial(_number, mesh, elements))
             size = count * max(components, 1)
             blocks.append(Block(name, components, offset, size, elements, dofs))
             offset += size
@@ -97,7 +95,7 @@ class FunctionSpace:
     def cell_dofs(self, cell: str) -> Tensor:
         """Degrees of freedom of each cell `[n_cells of the type, k]`, block by block."""
         key = ("cell_dofs", self.specs, cell)
-        return self.mesh.topology.remember(key, lambda: self._cell_dofs(cell))  # type: ignore[no-any-return]
+        return self.mesh.topology.remember(key, lambda: self._cell_dofs(cell))
 
     def _cell_dofs(self, cell: str) -> Tensor:
         parts = []

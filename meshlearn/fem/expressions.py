@@ -55,7 +55,6 @@ class _Traced:
     def __torch_function__(
         cls, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        # tensor * u and tensor + u reach Python through the tensor's own operators.
         name = getattr(function, "__name__", "")
         if name in ("mul", "__mul__", "__rmul__", "multiply") and len(args) == 2:
             first, second = args

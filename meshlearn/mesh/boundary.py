@@ -6,6 +6,7 @@ different cell tags: the places that a moving node must not leave.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 FLAT_TOLERANCE = 1e-5
 """Neighbouring facets whose normals differ by less (radians) are one flat side."""
+
+_FOLDED = 1.0
+"""Squared sum of two unit normals at an edge below which it is a knife edge or the end of a crack
+(a turn of 120 degrees): there n nᵀ alone takes the two sides for one."""
 
 
 def constraint_facets(mesh: Mesh) -> Tensor:
@@ -37,24 +42,14 @@ def constraint_facets(mesh: Mesh) -> Tensor:
 def motion_gram(mesh: Mesh) -> tuple[Tensor, Tensor]:
     """Sum of n nᵀ over the directions in which each constrained node must not move.
 
-    Unit normals of its constraint facets, and at an edge (in 2D: a node) where the tags change,
-    all directions but that of the edge.
+    Unit normals of its constraint facets, and at an edge (in 2D: a node) where the tags change or
+    the boundary folds back, all directions but that of the edge.
 
     Returns:
         Constrained nodes `[k]` (sorted) and `[k, d, d]`, positive semi-definite.
     """
-    facets = constraint_facets(mesh)
-    nodes = mesh.topology.facets[facets]
-    normals = facet_normals(mesh, facets)
-    unit = normals / normals.norm(dim=1, keepdim=True)
-    outer = unit[:, :, None] * unit[:, None, :]
-    gram = torch.zeros(len(mesh.pos), mesh.dim, mesh.dim, dtype=torch.float64, device=unit.device)
-    for column in nodes.unbind(dim=1):  # a repeated node only weighs its facet more
-        gram.index_add_(0, column, outer)
-    ends, blocked = _tag_changes(mesh, facets, nodes)
-    gram.index_add_(0, ends, blocked)
-    constrained = torch.unique(nodes)
-    return constrained, gram[constrained]
+    nodes, normals, tags = _grams(mesh)
+    return nodes, normals + tags
 
 
 def sliding_directions(
@@ -94,16 +89,38 @@ def corner_nodes(mesh: Mesh, angle: float = 30.0) -> Tensor:
     Returns:
         Node indices, sorted `[k]`.
     """
-    nodes, gram = motion_gram(mesh)
-    values = torch.linalg.eigvalsh(gram)
-    # Two unit normals at an angle a give eigenvalues 1 - cos a and 1 + cos a.
-    turn = 1 - torch.cos(torch.deg2rad(torch.tensor(angle, dtype=torch.float64)))
-    corner = values[:, 0] >= turn.to(values.device)
-    return nodes[corner]
+    nodes, normals, tags = _grams(mesh)
+    # Normals that turn by a have a mean of n nᵀ with smallest eigenvalue sin²(a / 2), in 3D half
+    # of that (a ridge that turns: the other half of its facets keep their normal).
+    mean = normals / normals.diagonal(dim1=1, dim2=2).sum(dim=1)[:, None, None]
+    share = 1 if mesh.dim < 3 else 2
+    least = torch.linalg.eigvalsh(mean + tags / share**2)[:, 0]
+    turn = math.sin(math.radians(angle) / 2) ** 2 / share
+    return nodes[least > turn * (1 + 1e-9)]
 
 
-def _tag_changes(mesh: Mesh, facets: Tensor, nodes: Tensor) -> tuple[Tensor, Tensor]:
-    """Nodes of edges between constraint facets of different tags, and what is blocked there."""
+def _grams(mesh: Mesh) -> tuple[Tensor, Tensor, Tensor]:
+    """Constrained nodes (sorted), and what normals and tag changes add to their `motion_gram`."""
+    facets = constraint_facets(mesh)
+    nodes = mesh.topology.facets[facets]
+    normals = facet_normals(mesh, facets)
+    unit = normals / normals.norm(dim=1, keepdim=True)
+    outer = unit[:, :, None] * unit[:, None, :]
+    shape = (len(mesh.pos), mesh.dim, mesh.dim)
+    gram = torch.zeros(shape, dtype=torch.float64, device=unit.device)
+    changes = torch.zeros_like(gram)
+    for column in nodes.unbind(dim=1):  # a repeated node only weighs its facet more
+        gram.index_add_(0, column, outer)
+    ends, blocked = _edge_blocks(mesh, facets, nodes, unit)
+    changes.index_add_(0, ends, blocked)
+    constrained = torch.unique(nodes)
+    return constrained, gram[constrained], changes[constrained]
+
+
+def _edge_blocks(
+    mesh: Mesh, facets: Tensor, nodes: Tensor, normals: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Nodes of edges where the tags change or the boundary folds, and what is blocked there."""
     d = mesh.dim
     label = torch.zeros(mesh.topology.num_facets, dtype=torch.int64, device=nodes.device)
     if len(mesh["tagged_facets"]):
@@ -113,23 +130,27 @@ def _tag_changes(mesh: Mesh, facets: Tensor, nodes: Tensor) -> tuple[Tensor, Ten
     if d == 1:
         empty = torch.empty(0, dtype=torch.int64, device=nodes.device)
         return empty, mesh.pos.new_empty(0, 1, 1)
-    width = nodes.shape[1]
+    owner = torch.arange(len(facets), device=nodes.device).repeat_interleave(nodes.shape[1])
     if d == 2:
-        ridge, owner = nodes.reshape(-1, 1), label.repeat_interleave(width)
+        ridge = nodes.reshape(-1, 1)
     else:
         pairs = torch.stack([nodes, nodes.roll(-1, dims=1)], dim=2).reshape(-1, 2)
         proper = pairs[:, 0] != pairs[:, 1]
         ridge = pairs.sort(dim=1).values[proper]
-        owner = label.repeat_interleave(width)[proper]
+        owner = owner[proper]
     unique, inverse = torch.unique(ridge, dim=0, return_inverse=True)
     big = torch.iinfo(torch.int64)
     low = torch.full((len(unique),), big.max, device=nodes.device).scatter_reduce(
-        0, inverse, owner, "amin"
+        0, inverse, label[owner], "amin"
     )
     high = torch.full((len(unique),), big.min, device=nodes.device).scatter_reduce(
-        0, inverse, owner, "amax"
+        0, inverse, label[owner], "amax"
     )
-    changed = unique[low != high]
+    outer = (mesh.topology.facet_cells[facets, 1] < 0).to(normals)[owner]
+    count = outer.new_zeros(len(unique)).index_add(0, inverse, outer)
+    total = normals.new_zeros(len(unique), d).index_add(0, inverse, normals[owner] * outer[:, None])
+    folded = (count == 2) & ((total**2).sum(dim=1) < _FOLDED)
+    changed = unique[(low != high) | folded]
     blocked = torch.eye(d, dtype=torch.float64, device=nodes.device).repeat(len(changed), 1, 1)
     if d == 3:
         along = mesh.pos[changed[:, 1]] - mesh.pos[changed[:, 0]]

@@ -20,7 +20,7 @@ def assemble(
     cls: type[Mesh], pos: Any, cells: Mapping[str, Any] | Sequence[tuple[str, Any]]
 ) -> Mesh:
     """Positions and connectivity, with the checks without which nothing else makes sense."""
-    position = torch.as_tensor(pos).to(torch.float64)
+    position = tags.as_tensor(pos, "pos").to(torch.float64)
     if position is pos or isinstance(pos, np.ndarray):
         position = position.clone()  # the caller may write into his own array later
     if position.dim() != 2 or position.shape[1] not in (1, 2, 3):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from torch import Tensor
 
 from .layout import FIELD_KINDS, STRUCTURE, TAG_KINDS
@@ -50,4 +51,6 @@ def same(first: Any, second: Any) -> bool:
         return bool((equal | ((first != first) & (second != second).to(first.device))).all())
     if isinstance(first, Mapping) and isinstance(second, Mapping):
         return first.keys() == second.keys() and all(same(first[k], second[k]) for k in first)
+    if isinstance(first, np.ndarray) or isinstance(second, np.ndarray):
+        return np.array_equal(first, second)
     return bool(first == second)

@@ -13,7 +13,7 @@ from . import geometry, tags
 from .describe import comparable, describe, same
 from .errors import MeshError
 from .interchange import Interchange
-from .layout import FIELD_KINDS, STRUCTURE, kind_pairs
+from .layout import FIELD_KINDS, STRUCTURE, MeshStore, kind_pairs
 from .topology import Topology
 
 
@@ -83,6 +83,10 @@ class Mesh(Interchange, Data):
 
     # -- PyTorch Geometric: batching is a declaration ------------------------------------------
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.__dict__["_store"] = MeshStore(dict(self._store), _parent=self)
+
     def __cat_dim__(self, key: str, value: Any, *args: Any, **kwargs: Any) -> Any:
         if key != "edge_index" and (key in STRUCTURE or key in self.field_kinds):
             return 0
@@ -98,19 +102,6 @@ class Mesh(Interchange, Data):
         if key in STRUCTURE or key in self.field_kinds:
             return 0
         return super().__inc__(key, value, *args, **kwargs)
-
-    def is_node_attr(self, key: str) -> bool:
-        """Whether `key` is a node field: by declared kind, by length only where undeclared."""
-        kind = self.field_kinds.get(key)
-        if kind is not None or key in STRUCTURE:
-            return kind == "node" or key in ("pos", "batch")
-        return bool(super().is_node_attr(key))
-
-    def is_edge_attr(self, key: str) -> bool:
-        """Whether `key` is an edge-level attribute; declared fields never are."""
-        if key in self.field_kinds or key in STRUCTURE:
-            return key == "edge_index"
-        return bool(super().is_edge_attr(key))
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key != "_topology"}
@@ -157,8 +148,8 @@ class Mesh(Interchange, Data):
 
         Assigning another graph (as PyG's transforms do) replaces it; `rowptr` stays the mesh's.
         """
-        own: Tensor | None = self._store.get("edge_index")
-        return self.topology.edge_index if own is None else own
+        edges: Tensor = self._store["edge_index"]
+        return edges
 
     @edge_index.setter
     def edge_index(self, value: Tensor | None) -> None:
@@ -246,7 +237,7 @@ class Mesh(Interchange, Data):
             raise MeshError(f"kind of field {name!r} must be one of {FIELD_KINDS}, got {kind!r}")
         if name in STRUCTURE:
             raise MeshError(f"a field cannot be called {name!r}: the mesh uses that name itself")
-        tensor = torch.as_tensor(values).to(self.pos.device)
+        tensor = tags.as_tensor(values, f"{kind} field {name!r}").to(self.pos.device)
         count = {"node": len(self.pos), "cell": self.num_cells}.get(kind)
         count = self.topology.num_facets if count is None else count
         if tensor.dim() < 1 or len(tensor) != count:
@@ -285,7 +276,7 @@ class Mesh(Interchange, Data):
         Args:
             pos: `[n, d]`; converted to float64. Validity is not checked (see `validate`).
         """
-        position = torch.as_tensor(pos, device=self.pos.device).to(torch.float64)
+        position = tags.as_tensor(pos, "moved positions").to(self.pos.device, torch.float64)
         if position.shape != self.pos.shape:
             raise MeshError(
                 f"moved positions must be {list(self.pos.shape)}, got {list(position.shape)}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -46,9 +47,22 @@ def decode(entities: Tensor, number: Tensor, names: Sequence[str]) -> dict[str, 
     return {name: entities[label == i] for name, i in number_of.items()}
 
 
+def as_tensor(values: Any, what: str) -> Tensor:
+    """Numbers as a tensor, whatever numpy's byte order and strides; else an error on `what`."""
+    if isinstance(values, Tensor):
+        return values
+    try:
+        array = np.ascontiguousarray(values) if isinstance(values, np.ndarray) else values
+        if isinstance(array, np.ndarray) and not (array.dtype.isnative and array.flags.writeable):
+            array = array.astype(array.dtype.newbyteorder("="))
+        return torch.as_tensor(array)
+    except (TypeError, ValueError) as error:
+        raise MeshError(f"{what} must be numbers in an array or a list: {error}") from error
+
+
 def as_index_tensor(values: Any, what: str) -> Tensor:
     """Integers as int64; anything else is an error that names `what`."""
-    tensor = torch.as_tensor(values)
+    tensor = as_tensor(values, what)
     if tensor.numel() == 0:
         return tensor.to(torch.int64)
     if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
@@ -58,14 +72,14 @@ def as_index_tensor(values: Any, what: str) -> Tensor:
 
 def check_tags(
     kind: str,
-    tags: Mapping[str, Tensor],
+    tags: Mapping[Any, Tensor],
     count: int,
     what: str,
     columns: Iterable[int] | None = None,
 ) -> None:
     """Raise `MeshError` where a tag points outside `count` entities or has the wrong shape."""
     for name, values in tags.items():
-        if not name:
+        if not isinstance(name, str) or not name:
             raise MeshError(f"the name of a {kind} tag must be a non-empty string, got {name!r}")
         if columns is not None:
             if values.dim() != 2 or values.shape[1] not in columns:

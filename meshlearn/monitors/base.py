@@ -69,6 +69,7 @@ class Monitor(ABC):
 
     def clip(self, low: float | None = None, high: float | None = None) -> Monitor:
         """Not below `low` and not above `high` (scalar monitors)."""
+        check_limits(low, high)
         return _Mapped(self, lambda m: m.clamp(low, high))
 
     def power(self, exponent: float) -> Monitor:
@@ -80,7 +81,9 @@ class Monitor(ABC):
 
     __radd__ = __add__
 
-    def __mul__(self, factor: float) -> Monitor:
+    def __mul__(self, factor: Monitor | float) -> Monitor:
+        if isinstance(factor, Monitor):
+            return _Combined(self, factor, torch.mul)
         return _Mapped(self, lambda m: m * factor)
 
     __rmul__ = __mul__
@@ -180,6 +183,14 @@ def _scalar_chain(
 
 def _as_monitor(value: Monitor | float) -> Monitor:
     return value if isinstance(value, Monitor) else Constant(value)
+
+
+def check_limits(low: float | None, high: float | None) -> None:
+    """Raise `MeshError` where there is nothing to clip to."""
+    if low is None and high is None:
+        raise MeshError("clip needs a lower limit, an upper limit, or both")
+    if low is not None and high is not None and low > high:
+        raise MeshError(f"the lower limit {low} of clip is above the upper limit {high}")
 
 
 def checked(value: Tensor) -> Tensor:

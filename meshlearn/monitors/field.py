@@ -14,7 +14,7 @@ from ..fem.linear import factorise
 from ..fem.p1 import lumped_mass, simplices, stiffness
 from ..mesh import Mesh, MeshError
 from ..mesh.locate import Locator
-from .base import Monitor, Sample, checked
+from .base import Monitor, Sample, check_limits, checked
 
 
 class Field(Monitor):
@@ -66,6 +66,7 @@ class Field(Monitor):
 
     def clip(self, low: float | None = None, high: float | None = None) -> Field:
         """Nodal values limited to [low, high]; eigenvalues, for a metric."""
+        check_limits(low, high)
         if self.values.dim() == 1:
             return self.map(lambda m: m.clamp(low, high))
         values, vectors = torch.linalg.eigh(self.values)
@@ -101,6 +102,8 @@ class Field(Monitor):
         """
         if length < 0:
             raise MeshError(f"the smoothing length must not be negative, got {length}")
+        if passes < 1:
+            raise MeshError(f"smoothing needs at least one pass, got {passes}")
         if length == 0:
             return self
         mass = sp.diags_array(lumped_mass(self.mesh).cpu().numpy())

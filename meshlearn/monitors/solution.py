@@ -14,6 +14,10 @@ from .field import Field
 
 HessianKind = Literal["l2", "frobenius", "metric"]
 
+_CONSTANT, _LINEAR = 1e-13, 1e-10
+"""Variation, and curvature along any edge, of a field relative to its size that is but round-off:
+its derivatives are noise that the monitors would scale up."""
+
 
 class Gradient(Field):
     """1 + a |grad u|^2 / max |grad u|^2.
@@ -89,12 +93,26 @@ class Hessian(Field):
         super().__init__(mesh, Field(mesh, values).smoothed(length).values)
 
 
+def _is_constant(u: Tensor) -> bool:
+    return bool(u.max() - u.min() <= _CONSTANT * u.abs().max())
+
+
+def _is_linear(mesh: Mesh, u: Tensor, hessian: Tensor) -> bool:
+    first, second = mesh.topology.edges.unbind(dim=1)
+    edge = mesh.pos[second] - mesh.pos[first]
+    curved = torch.einsum("ei,eij,ej->e", edge, (hessian[first] + hessian[second]) / 2, edge)
+    return bool(curved.abs().max() <= _LINEAR * u.abs().max())
+
+
 def _columns(u: Tensor) -> list[Tensor]:
     return list(u.reshape(len(u), -1).unbind(dim=1))
 
 
 def _squared_gradient(mesh: Mesh, u: Tensor) -> Tensor:
-    parts = [(recover(mesh, column).gradient ** 2).sum(dim=1) for column in _columns(u)]
+    parts = [
+        (recover(mesh, column).gradient ** 2).sum(dim=1) * (not _is_constant(column))
+        for column in _columns(u)
+    ]
     return torch.stack(parts).sum(dim=0)
 
 
@@ -103,7 +121,10 @@ def _absolute_hessian(mesh: Mesh, u: Tensor) -> Tensor:
     total = torch.zeros(len(mesh.pos), mesh.dim, mesh.dim, dtype=torch.float64)
     columns = _columns(u)
     for column in columns:
-        values, vectors = torch.linalg.eigh(recover(mesh, column).hessian.cpu())
+        hessian = recover(mesh, column).hessian
+        if _is_linear(mesh, column, hessian):
+            continue
+        values, vectors = torch.linalg.eigh(hessian.cpu())
         absolute = (vectors * values.abs()[:, None, :]) @ vectors.transpose(1, 2)
         largest = absolute.abs().max() if len(columns) > 1 else torch.tensor(1.0)
         total += absolute / largest if largest > 0 else 0

@@ -2,38 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass
-
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ..mesh import Mesh, MeshError
-from ..monitors import Monitor, Sample
-from ..monitors.base import checked
+from ..monitors import Monitor
 from .base import Mover, Outcome, Progress
 from .constraints import Freedom
 from .energy import HuangKamenski
 from .equidistribution import density
-from .preconditioner import Preconditioner
-
-Array = NDArray[np.float64]
-
-_MEMORY = 8
-_BARRIER = 0.1
-"""A step may shrink no simplex below this fraction of its volume."""
-_ARMIJO = 1e-4
-_MAX_HALVINGS = 30
-
-
-@dataclass(frozen=True)
-class _State:
-    pos: Tensor
-    energy: float
-    gradient: Array  # with respect to the degrees of freedom
-    hint: Tensor | None
+from .search import minimise
 
 
 class Variational(Mover):
@@ -76,119 +53,6 @@ class Variational(Mover):
     ) -> Outcome:
         typical = float(density(monitor(mesh.moved(start))).mean())
         functional = HuangKamenski(mesh, self.theta, self.p, typical)
-        search = _Search(functional, monitor, Preconditioner(mesh.pos, functional.nodes, free))
-        state = search.state(start)
-        direction, decrement = search.direction(state)
-        iteration, reason = 0, f"residual below {self.tol:g}"
-        while decrement > self.tol:
-            if iteration == self.max_iterations:
-                reason = f"stopped after {iteration} iterations"
-                break
-            new = search.step(state, direction, first=iteration == 0)
-            if new is None and search.forget():
-                direction, decrement = search.direction(state)
-                continue
-            if new is None:
-                reason = "no step along the steepest preconditioned descent lowers the energy"
-                break
-            search.remember(new, state)
-            state, iteration = new, iteration + 1
-            direction, decrement = search.direction(state)
-            progress(iteration, decrement)
-        return Outcome(state.pos, decrement <= self.tol, reason, iteration, decrement)
-
-
-class _Search:
-    """L-BFGS on the degrees of freedom of one move."""
-
-    def __init__(
-        self, functional: HuangKamenski, monitor: Monitor, preconditioner: Preconditioner
-    ) -> None:
-        self.functional, self.monitor = functional, monitor
-        self.preconditioner = preconditioner
-        self.pairs: deque[tuple[Array, Array, float]] = deque(maxlen=_MEMORY)
-
-    def state(self, pos: Tensor, sample: Sample | None = None) -> _State:
-        """Energy and reduced gradient at a valid position."""
-        sample = sample or self._sample(pos, None)
-        found = self.functional.evaluate(pos, sample)
-        reduced = self.preconditioner.basis_t @ found.gradient.cpu().numpy().reshape(-1)
-        return _State(pos, found.energy, reduced, sample.hint)
-
-    def _sample(self, pos: Tensor, hint: Tensor | None) -> Sample:
-        sample = self.monitor.sample(pos, hint)
-        checked(sample.value)
-        return sample
-
-    def direction(self, state: _State) -> tuple[Array, float]:
-        """Two-loop recursion; the direction and its relative decrement -g.d / E."""
-        self.preconditioner.deform(self.functional.deformation(state.pos).cpu().numpy())
-        q = state.gradient.copy()
-        coefficients = []
-        for s, y, sy in reversed(self.pairs):
-            a = (s @ q) / sy
-            coefficients.append(a)
-            q -= a * y
-        r = self.preconditioner(q)
-        if self.pairs:
-            _, y, sy = self.pairs[-1]
-            r *= sy / (y @ self.preconditioner(y))
-        for (s, y, sy), a in zip(self.pairs, reversed(coefficients), strict=True):
-            r += (a - (y @ r) / sy) * s
-        return -r, float(state.gradient @ r) / state.energy
-
-    def step(self, state: _State, direction: Array, *, first: bool) -> _State | None:
-        """Barrier, then Armijo by halving; None where no step lowers the energy."""
-        shape = state.pos.shape
-        motion = torch.from_numpy((self.preconditioner.basis @ direction).reshape(shape))
-        motion = motion.to(state.pos.device)
-        slope = float(state.gradient @ direction)
-        if not slope < 0:
-            return None
-        alpha = self._longest(state.pos, motion)
-        if first:
-            alpha = min(alpha, self._half_a_cell(state.pos, motion))
-        for _ in range(_MAX_HALVINGS):
-            pos = state.pos + alpha * motion
-            sample = self.monitor.sample(pos, state.hint)
-            if self.functional.energy(pos, sample.value) <= state.energy + _ARMIJO * alpha * slope:
-                checked(sample.value)
-                return self.state(pos, sample)
-            alpha /= 2
-        return None
-
-    def _longest(self, pos: Tensor, motion: Tensor) -> float:
-        """Largest 0.7^k that keeps each simplex above a tenth of its volume."""
-        floor = _BARRIER * self.functional.volumes(pos)
-        alpha = 1.0
-        while alpha > 1e-12 and not bool(
-            (self.functional.volumes(pos + alpha * motion) > floor).all()
-        ):
-            alpha *= 0.7
-        return alpha
-
-    def _half_a_cell(self, pos: Tensor, motion: Tensor) -> float:
-        """Step after which no node has moved by more than half the local size."""
-        size = self.functional.volumes(pos).abs() ** (1 / pos.shape[1])
-        local = torch.full((len(pos),), float("inf"), dtype=pos.dtype, device=pos.device)
-        corners = self.functional.nodes
-        local = local.scatter_reduce(
-            0, corners.reshape(-1), size.repeat_interleave(corners.shape[1]), "amin"
+        return minimise(
+            functional, mesh, monitor, free, start, progress, self.tol, self.max_iterations
         )
-        longest = float((motion.norm(dim=1) / local).max())
-        return min(1.0, 0.5 / longest) if longest > 0 else 1.0
-
-    def remember(self, new: _State, old: _State) -> None:
-        """Keep the pair of step and gradient change if its curvature is positive."""
-        moved = (new.pos - old.pos).cpu().numpy().reshape(-1)
-        s = self.preconditioner.basis_t @ moved
-        y = new.gradient - old.gradient
-        sy = float(s @ y)
-        if sy > 1e-8 * float(np.linalg.norm(s) * np.linalg.norm(y)):
-            self.pairs.append((s, y, sy))
-
-    def forget(self) -> bool:
-        """Drop the memory; False if there was none."""
-        had = bool(self.pairs)
-        self.pairs.clear()
-        return had

@@ -116,11 +116,22 @@ class Mesh(Interchange, Data):
     @property
     def topology(self) -> Topology:
         """What depends on connectivity only; shared by moved copies and clones."""
+        pending = self.__dict__.pop("_pending_checks", None)
+        if pending is not None:  # a large file: checked when it is first used
+            self._check_late(pending)
         topology: Topology | None = self.__dict__.get("_topology")
         if topology is None:
             topology = Topology(self._store["cell_index"], self._store["cell_type"], len(self.pos))
             self.__dict__["_topology"] = topology
         return topology if topology.device == self.pos.device else topology.to(self.pos.device)
+
+    def _check_late(self, allow: Collection[str]) -> None:
+        """The checks that reading has left; a mesh that fails fails at every use."""
+        try:
+            self.validate(allow=allow)
+        except MeshError:
+            self.__dict__["_pending_checks"] = allow
+            raise
 
     @property
     def cell_dim(self) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -20,8 +19,8 @@ from ..monitors import Monitor, Sample
 from ..monitors.base import checked
 from .base import Outcome, Progress
 from .constraints import Freedom
-from .energy import Evaluation
 from .preconditioner import Preconditioner
+from .simplex_energy import SimplexEnergy
 
 Array = NDArray[np.float64]
 
@@ -32,30 +31,8 @@ _ARMIJO = 1e-4
 _MAX_HALVINGS = 30
 
 
-class Energy(Protocol):
-    """What the search minimises.
-
-    Attributes:
-        nodes: simplices that must stay positive `[s, d + 1]`.
-    """
-
-    nodes: Tensor
-
-    def energy(self, pos: Tensor, value: Tensor) -> float:
-        """Value at `[n, d]` with the monitor's values there; infinity where a simplex is flat."""
-
-    def evaluate(self, pos: Tensor, sample: Sample) -> Evaluation:
-        """Value and gradient, the monitor's own change included."""
-
-    def volumes(self, pos: Tensor) -> Tensor:
-        """Signed volumes of the simplices `[s]`."""
-
-    def deformation(self, pos: Tensor) -> Tensor:
-        """dx/dxi at the nodes `[n, d, d]`."""
-
-
 def minimise(
-    energy: Energy,
+    energy: SimplexEnergy,
     mesh: Mesh,
     monitor: Monitor,
     free: Freedom,
@@ -110,7 +87,7 @@ class _Search:
     """L-BFGS on the degrees of freedom of one move."""
 
     def __init__(
-        self, functional: Energy, monitor: Monitor, preconditioner: Preconditioner
+        self, functional: SimplexEnergy, monitor: Monitor, preconditioner: Preconditioner
     ) -> None:
         self.functional, self.monitor = functional, monitor
         self.preconditioner = preconditioner

@@ -19,6 +19,14 @@ from meshlearn.mesh.validate import CHECKS, duplicate_nodes, hanging_nodes, orph
 
 GRID = generate.rectangle(2, 2)  # nodes 0 1 2 / 3 4 5 / 6 7 8
 seeds = st.integers(0, 2**32 - 1)
+MIRRORED = {
+    "triangle": [0, 2, 1],
+    "quad": [3, 2, 1, 0],
+    "tetra": [1, 0, 2, 3],
+    "wedge": [3, 4, 5, 0, 1, 2],
+    "pyramid": [3, 2, 1, 0, 4],
+    "hexahedron": [4, 5, 6, 7, 0, 1, 2, 3],
+}
 
 
 def built(mesh: Mesh, pos: Any = None, cells: Any = None, **options: Any) -> Mesh:
@@ -128,7 +136,7 @@ def test_overlapping_neighbours() -> None:
     pair = {"triangle": [[0, 1, 3], [1, 3, 0]]}
     message = refused(GRID, GRID.pos[:4], pair, allow=["orphan"])
     assert message.startswith("3 pairs of neighbouring cells overlap")
-    assert "cells 0 and 1, 0 and 1, 0 and 1; remove" in message
+    assert message.count("0 and 1") + message.count("1 and 0") == 3
     folded = [[0.0, 0], [1, 0], [0.4, 1], [0.5, 2]]
     message = refused(GRID, folded, {"triangle": [[0, 1, 2], [0, 1, 3]]})
     assert message.startswith("1 pairs of neighbouring cells overlap")
@@ -159,19 +167,11 @@ def test_hanging_nodes_in_3d() -> None:
 
 def hang(low: Mesh, high: Mesh) -> str:
     """Message for two boxes put together at the corners of z = 1."""
-    blocks = [
-        *low.cells.items(),
-        *((name, nodes + low.num_nodes) for name, nodes in high.cells.items()),
-    ]
-    both = (
-        Mesh.from_cells(
-            torch.cat([low.pos, high.pos]), blocks, allow=["duplicate"], repair=["duplicate"]
-        )
-        if False
-        else (torch.cat([low.pos, high.pos]), blocks)
-    )
+    above = [(name, nodes + low.num_nodes) for name, nodes in high.cells.items()]
     with pytest.raises(MeshError) as error:
-        Mesh.from_cells(*both, repair=["duplicate"])
+        Mesh.from_cells(
+            torch.cat([low.pos, high.pos]), [*low.cells.items(), *above], repair=["duplicate"]
+        )
     return str(error.value)
 
 
@@ -414,12 +414,7 @@ def test_a_cell_turned_round_is_found(mesh: Mesh, seed: int) -> None:
     name = str(rng.choice(list(mesh.cells)))
     row = int(rng.integers(len(mesh.cells[name])))
     cells = {kind: nodes.clone() for kind, nodes in mesh.cells.items()}
-    mirrored = {
-        **{"triangle": [0, 2, 1], "quad": [3, 2, 1, 0], "tetra": [1, 0, 2, 3]},
-        **{"wedge": [3, 4, 5, 0, 1, 2], "pyramid": [3, 2, 1, 0, 4]},
-        "hexahedron": [4, 5, 6, 7, 0, 1, 2, 3],
-    }[name]
-    cells[name][row] = cells[name][row][mirrored]
+    cells[name][row] = cells[name][row][MIRRORED[name]]
     message = refused(mesh, cells=cells)
     first = sum(len(nodes) for kind, nodes in list(cells.items())[: list(cells).index(name)])
     assert f"1 of {mesh.num_cells} cells are inverted" in message
@@ -434,10 +429,10 @@ def test_a_node_pushed_through_a_cell_is_found(mesh: Mesh, seed: int) -> None:
     pos[node] = 20 * pos.mean(dim=0) - 19 * pos[node]
     moved = mesh.moved(pos)
     assume(len(moved.inverted_cells()))
-    message = refused(mesh, pos)
-    assert re.match(r"\d+ of \d+ cells are (inverted|degenerate)", message)
-    worst = moved.inverted_cells().tolist()
-    assert f"cell {worst[0]} (" in message or len(worst) > 1
+    with pytest.raises(MeshError, match=r"\d+ of \d+ cells are (inverted|degenerate)") as error:
+        moved.validate()
+    named = int(re.findall(r"cell (\d+) \(nodes", str(error.value))[0])
+    assert named in moved.inverted_cells().tolist()
 
 
 @given(st.one_of(triangle_meshes(), tetra_meshes()), seeds)

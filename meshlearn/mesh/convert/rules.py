@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from ..errors import MeshError
 from ..mesh import Mesh
+from ..validate import CHECKS
 from .arrays import Array, IntArray
 from .straight import Block, straighten
 
@@ -37,6 +38,12 @@ EMPTY_CELL_TAGS = "meshlearn:empty_cell_tags"
 EMPTY_FACET_TAGS = "meshlearn:empty_facet_tags"
 """Entries of `info`: names of tags without members, of which no set tells the kind."""
 
+DEFER_ABOVE = 200_000
+"""Cells of a file above which geometry and connectivity are checked at the first use."""
+
+IMMEDIATE = {"nonfinite", "orphan"}
+"""Checks that cost less than reading; the others are those that can wait."""
+
 _NOT_FIELDS = {*REFERENCES, "gmsh:dim_tags", "gmsh:geometrical", "point_tags"}
 _NOT_TAGS = {"gmsh:bounding_entities"}
 
@@ -47,6 +54,7 @@ def build(
     *,
     allow: Collection[str] = (),
     repair: Collection[str] = (),
+    defer: bool = False,
 ) -> Mesh:
     """Apply the rules of this module.
 
@@ -56,6 +64,7 @@ def build(
         lost: extended with what a `Mesh` cannot hold.
         allow: checks of `Mesh.from_cells` that do not raise.
         repair: defects that `Mesh.from_cells` mends first.
+        defer: above `DEFER_ABOVE` cells, leave the costly checks to the first use of the mesh.
     """
     blocks, keep = straighten(m, lost)
     cell_dim = max((block.dim for block in blocks), default=0)
@@ -82,6 +91,7 @@ def build(
         point_tags = {name: new[nodes[keep[nodes]]] for name, nodes in point_tags.items()}
         node_fields = {name: values[keep] for name, values in node_fields.items()}
         untagged = [new[nodes] for nodes in untagged]
+    late = defer and sum(len(nodes) for _, nodes in cells) > DEFER_ABOVE
     mesh = Mesh.from_cells(
         _trim(points, cell_dim),
         cells,
@@ -90,9 +100,11 @@ def build(
         point_tags=point_tags,
         node_fields=_numeric(node_fields, "node", lost),
         cell_fields=_numeric(_cell_fields(m, main, blocks, lost), "cell", lost),
-        allow=allow,
+        allow=tuple(CHECKS.keys() - IMMEDIATE) if late else allow,
         repair=repair,
     )
+    if late:
+        mesh.__dict__["_pending_checks"] = tuple(allow)
     if keep is None:
         _set_facet_fields(mesh, info)
     _note_inner(mesh, untagged, lost)
@@ -262,6 +274,8 @@ def _set_facet_fields(mesh: Mesh, info: Mapping[str, Any]) -> None:
 def _note_inner(mesh: Mesh, untagged: list[IntArray], lost: list[str]) -> None:
     """Name untagged lower-dimensional cells that are more than boundary skin."""
     for nodes in untagged:
+        if not len(nodes):
+            continue
         try:
             ids = mesh.topology.find_facets(torch.as_tensor(nodes))
         except MeshError:

@@ -95,6 +95,9 @@ def read(
 ) -> Mesh:
     """Read a mesh with its tags and fields.
 
+    The mesh is checked as by `Mesh.from_cells`; above 200,000 cells, the checks of geometry and
+    connectivity run when the mesh is first used (and raise there), so that reading stays quick.
+
     Args:
         path: the file.
         allow: checks of `Mesh.from_cells` that do not raise.
@@ -124,7 +127,7 @@ def read(
             f"cannot read {path} as {chosen.name}: it is damaged or incomplete ({reason})"
         ) from error
     try:
-        mesh = build(found, lost, allow=allow, repair=repair)
+        mesh = build(found, lost, allow=allow, repair=repair, defer=True)
     except MeshError as error:
         raise MeshError(f"{path}: {error}") from error
     warn_lost(str(path), lost)

@@ -55,15 +55,17 @@ def lumped_mass(mesh: Mesh) -> Tensor:
     return mass.index_add(0, nodes.reshape(-1), share.repeat_interleave(nodes.shape[1]))
 
 
-def stiffness(pos: Tensor, nodes: Tensor) -> sp.csr_array:
+def stiffness(pos: Tensor, nodes: Tensor, weight: Tensor | None = None) -> sp.csr_array:
     """Stiffness matrix of the Laplacian `[n, n]`, a scipy CSR matrix on the CPU.
 
     Args:
         pos: `[n, d]`.
         nodes: simplices `[s, d + 1]`.
+        weight: conductivity of each simplex `[s]`; 1 by default.
     """
     gradient = basis_gradients(pos, nodes)
     volume = simplex_volumes(pos, nodes).abs()
+    volume = volume if weight is None else volume * weight
     local = (volume[:, None, None] * (gradient @ gradient.transpose(1, 2))).cpu().numpy()
     index = nodes.cpu().numpy()
     width = index.shape[1]

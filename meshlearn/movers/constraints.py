@@ -103,7 +103,7 @@ def freedom(
         raise MeshError(f'slide must be "flat" or "none", got {slide!r}')
     if slide == "none":
         free = torch.zeros_like(free)
-    kept = _fixed_nodes(mesh, fixed)
+    kept = fixed_nodes(mesh, fixed)
     d = mesh.dim
     all_free = torch.full((len(mesh.pos),), d, device=nodes.device)
     rows = torch.eye(d, dtype=torch.float64, device=nodes.device).repeat(len(mesh.pos), 1, 1)
@@ -113,7 +113,8 @@ def freedom(
     return Freedom(bound, rows[bound], all_free[bound], len(mesh.pos))
 
 
-def _fixed_nodes(mesh: Mesh, fixed: Iterable[str] | Tensor) -> Tensor:
+def fixed_nodes(mesh: Mesh, fixed: Iterable[str] | Tensor) -> Tensor:
+    """Nodes named by tags or given by index `[k]`."""
     if isinstance(fixed, str):
         fixed = [fixed]
     if not isinstance(fixed, Tensor) and all(isinstance(item, str) for item in fixed):

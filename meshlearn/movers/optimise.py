@@ -1,0 +1,225 @@
+"""Quality optimisation and untangling: the one mover that accepts an invalid mesh."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from torch import Tensor
+
+from ..kernels.matrices import Matrix, determinant, inverse, product
+from ..mesh import CELL_TYPES, Mesh
+from ..mesh.cells import CellType
+from .constraints import Freedom, Slide, freedom
+
+Array = NDArray[np.float64]
+
+_SMALL = 1e-6
+"""Regularisation of valid meshes; squared it must still count beside 1."""
+
+
+@dataclass(frozen=True)
+class OptimiseReport:
+    """How an optimisation went.
+
+    Attributes:
+        converged: all corner Jacobians are positive and the gradient is small.
+        reason: why it stopped, one sentence.
+        rounds: outer iterations of the regularisation.
+        seconds: wall time.
+        inverted_before, inverted_cells: cells with a corner that is not positive.
+        min_quality_before, min_quality: smallest mean-ratio quality of a cell (0 if inverted).
+        mean_quality_before, mean_quality: mean over the cells.
+        max_displacement: largest distance a node moved.
+    """
+
+    converged: bool
+    reason: str
+    rounds: int
+    seconds: float
+    inverted_before: int
+    inverted_cells: int
+    min_quality_before: float
+    min_quality: float
+    mean_quality_before: float
+    mean_quality: float
+    max_displacement: float
+
+
+@dataclass(frozen=True)
+class OptimiseResult:
+    """The optimised mesh and the report."""
+
+    mesh: Mesh
+    report: OptimiseReport
+
+
+class Optimise:
+    """Moves nodes so that cells come near regular ones, from valid or tangled meshes.
+
+    Minimises, over the simplices at the corners of all cells, with A the map from the corner of a
+    regular cell of mean size,
+
+        |A|^2 / (d chi(det A)^(2/d)) + lambda (det A^2 + 1) / (2 chi(det A))
+
+    with chi(D) = (D + sqrt(eps^2 + D^2)) / 2, which is positive for tangled cells too; eps falls to
+    zero as the worst cell improves, at the rate for which the method provably untangles where it
+    can (Garanzha, Kaporin, Kudryavtseva, Protais, Ray & Sokolov, ACM Trans. Graph. 40 (2021)).
+
+    Args:
+        size_weight: how much cells are kept from differing in size (lambda), 0 or more.
+        max_rounds: of the regularisation.
+    """
+
+    def __init__(self, size_weight: float = 0.1, max_rounds: int = 60) -> None:
+        self.size_weight, self.max_rounds = size_weight, max_rounds
+
+    def move(
+        self, mesh: Mesh, *, fixed: Iterable[str] | Tensor = (), slide: Slide = "flat"
+    ) -> OptimiseResult:
+        """Optimise a mesh; `mesh` itself is not changed.
+
+        Args:
+            mesh: cells that fill space; may be tangled inside, with a sound boundary.
+            fixed, slide: see `Mover.move`.
+
+        Returns:
+            The optimised mesh; a valid mesh never becomes invalid, nor its worst cell worse.
+        """
+        begin = time.perf_counter()
+        free = freedom(mesh, fixed, slide)
+        shape = _ShapeEnergy(mesh, free, self.size_weight)
+        before = len(mesh.inverted_cells())
+        quality = mesh.quality("mean_ratio")
+        pos, rounds, settled = shape.optimise(self.max_rounds)
+        moved = mesh.moved(pos)
+        inverted = len(moved.inverted_cells())
+        if inverted > before or (
+            before == 0 and float(moved.quality("mean_ratio").min()) < float(quality.min())
+        ):
+            moved, inverted = mesh, before
+        after = moved.quality("mean_ratio")
+        if inverted:
+            reason = f"{inverted} cells are still inverted after {rounds} rounds"
+        elif settled:
+            reason = "the energy no longer falls"
+        else:
+            reason = f"stopped after {rounds} rounds"
+        report = OptimiseReport(
+            converged=settled and inverted == 0,
+            reason=reason,
+            rounds=rounds,
+            seconds=time.perf_counter() - begin,
+            inverted_before=before,
+            inverted_cells=inverted,
+            min_quality_before=float(quality.min()),
+            min_quality=float(after.min()),
+            mean_quality_before=float(quality.mean()),
+            mean_quality=float(after.mean()),
+            max_displacement=float((moved.pos - mesh.pos).norm(dim=1).max()),
+        )
+        return OptimiseResult(moved, report)
+
+
+class _ShapeEnergy:
+    """Regularised shape energy over the degrees of freedom."""
+
+    def __init__(self, mesh: Mesh, free: Freedom, size_weight: float) -> None:
+        self.mesh, self.dim, self.size_weight = mesh, mesh.dim, size_weight
+        self.basis = free.basis()
+        nodes, targets = [], []
+        for name, cell in mesh.cells.items():
+            corners = torch.tensor(CELL_TYPES[name].corners, device=cell.device)
+            nodes.append(cell[:, corners].reshape(-1, corners.shape[1]))
+            ideal = _regular_corners(CELL_TYPES[name])
+            targets.append(ideal.repeat(len(cell), 1, 1))
+        self.nodes = torch.cat(nodes)
+        self.columns = [c.contiguous() for c in self.nodes.unbind(dim=1)]
+        target = torch.cat(targets).to(mesh.pos)
+        edges = self._edges(mesh.pos)
+        mean = float(determinant(edges).abs().mean()) ** (1 / self.dim)
+        scale = mean / float(torch.linalg.det(target).abs().mean()) ** (1 / self.dim)
+        ideal_edges = [[scale * target[:, i, j] for j in range(self.dim)] for i in range(self.dim)]
+        self.inverse_target = inverse(ideal_edges)
+
+    def _edges(self, pos: Tensor) -> Matrix:
+        at = [[pos[:, k][c] for c in self.columns] for k in range(self.dim)]
+        return [[x - row[0] for x in row[1:]] for row in at]
+
+    def _map(self, pos: Tensor) -> Matrix:
+        return product(self._edges(pos), self.inverse_target)
+
+    def value(self, y: Array, eps: float) -> tuple[float, Array]:
+        """Energy and gradient at displacements `y` of the degrees of freedom."""
+        step = torch.from_numpy(self.basis @ y).reshape(self.mesh.pos.shape).to(self.mesh.pos)
+        pos = (self.mesh.pos + step).requires_grad_(True)
+        with torch.enable_grad():
+            a = self._map(pos)
+            det = determinant(a)
+            chi = (det + torch.sqrt(eps**2 + det**2)) / 2
+            norm = sum((entry**2 for row in a for entry in row), torch.zeros_like(det))
+            shape = norm / chi ** (2 / self.dim) / self.dim
+            size = (det**2 + 1) / chi / 2
+            energy = (shape + self.size_weight * size).sum()
+            (slope,) = torch.autograd.grad(energy, pos)
+        return float(energy.detach()), self.basis.T @ slope.detach().cpu().numpy().reshape(-1)
+
+    def optimise(self, max_rounds: int) -> tuple[Tensor, int, bool]:
+        """Positions, rounds used, and whether the energy has settled."""
+        y = np.zeros(self.basis.shape[1])
+        lowest = self._lowest(y)
+        eps = self._epsilon(lowest, 1.0)
+        energy, settled, rounds = self.value(y, eps)[0], False, 0
+        while rounds < max_rounds and not settled:
+            rounds += 1
+            found = minimize(
+                self.value, y, args=(eps,), jac=True, method="L-BFGS-B",
+                options={"maxiter": 200, "maxcor": 10, "ftol": 1e-10},
+            )  # fmt: skip
+            y, new = found.x, float(found.fun)
+            ratio = max(1 - new / energy, 0.1) if energy > 0 else 1.0
+            lowest = self._lowest(y)
+            settled = lowest > 0 and abs(energy - new) <= 1e-6 * abs(energy)
+            eps = self._epsilon(lowest, eps * (1 - ratio / 2))
+            energy = self.value(y, eps)[0]
+        step = torch.from_numpy(self.basis @ y).reshape(self.mesh.pos.shape)
+        return self.mesh.pos + step.to(self.mesh.pos), rounds, settled
+
+    def _lowest(self, y: Array) -> float:
+        step = torch.from_numpy(self.basis @ y).reshape(self.mesh.pos.shape).to(self.mesh.pos)
+        return float(determinant(self._map(self.mesh.pos + step)).min())
+
+    @staticmethod
+    def _epsilon(lowest: float, current: float) -> float:
+        """Regularisation for a worst determinant: none once all are safely positive."""
+        if lowest > 1e-3:
+            return _SMALL
+        return max(min(current, 1.0), 1e-3 * math.sqrt(1 + lowest**2))
+
+
+def _regular_corners(cell: CellType) -> Tensor:
+    """Edge vectors (columns) at each corner of a regular cell `[corners, d, d]`."""
+    d = cell.dim
+    half = math.sqrt(3) / 2
+    shapes: dict[str, list[tuple[float, ...]]] = {
+        "line": [(0.0,), (1.0,)],
+        "triangle": [(0, 0), (1, 0), (0.5, half)],
+        "quad": [(0, 0), (1, 0), (1, 1), (0, 1)],
+        "tetra": [(0, 0, 0), (1, 0, 0), (0.5, half, 0), (0.5, half / 3, math.sqrt(2 / 3))],
+        "hexahedron": [
+            *((0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0)),
+            *((0, 0, 1), (1, 0, 1), (1, 1, 1), (0, 1, 1)),
+        ],
+        "wedge": [(0, 0, 0), (1, 0, 0), (0.5, half, 0), (0, 0, 1), (1, 0, 1), (0.5, half, 1)],
+        "pyramid": [(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0), (0.5, 0.5, math.sqrt(0.5))],
+    }
+    at = torch.tensor(shapes[cell.name], dtype=torch.float64).reshape(-1, d)[
+        torch.tensor(cell.corners)
+    ]
+    return (at[:, 1:] - at[:, :1]).transpose(1, 2)

@@ -1,0 +1,88 @@
+"""Springs along the edges, and against angles that close; sparse, in 2D and 3D."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from ..fem.p1 import simplex_volumes, simplices
+from ..mesh import Mesh, MeshError
+from .relaxation import Relaxation
+
+Kind = Literal["lineal", "torsional"]
+
+
+class Spring(Relaxation):
+    """Each edge is a spring of stiffness m / length (Batina, AIAA J. 28 (1990)).
+
+    "torsional" adds, for each simplex at an edge, 1 / sin^2 of the angle that faces it (dihedral in
+    3D): flat angles resist being closed (semi-torsional springs, Zeng & Ethier, Finite Elem. Anal.
+    Des. 41 (2005)).
+
+    Args:
+        kind: "lineal" or "torsional".
+        tol, max_iterations, damping: see `Relaxation`.
+    """
+
+    def __init__(
+        self,
+        kind: Kind = "torsional",
+        tol: float = 1e-6,
+        max_iterations: int = 100,
+        damping: float = 0.5,
+    ) -> None:
+        super().__init__(tol, max_iterations, damping)
+        if kind not in ("lineal", "torsional"):
+            raise MeshError(f'kind must be "lineal" or "torsional", got {kind!r}')
+        self.kind = kind
+
+    def operator(self, mesh: Mesh, value: Tensor) -> sp.csr_array:
+        """Graph Laplacian of the springs of the reference mesh."""
+        edges = mesh.topology.edges
+        length = (mesh.pos[edges[:, 1]] - mesh.pos[edges[:, 0]]).norm(dim=1)
+        mean = length.mean()
+        parts = [(edges, mean / length)]
+        if self.kind == "torsional" and mesh.dim > 1:
+            parts.append(_facing(mesh))
+        pairs = torch.cat([pair for pair, _ in parts])
+        stiffness = torch.cat([k for _, k in parts]) * value[pairs].mean(dim=1)
+        return _graph_laplacian(pairs, stiffness, len(mesh.pos))
+
+
+def _facing(mesh: Mesh) -> tuple[Tensor, Tensor]:
+    """Edges of all simplices `[k, 2]` and 1 / sin^2 of the angles that face them."""
+    nodes = simplices(mesh)
+    points = mesh.pos[nodes]
+    volume = simplex_volumes(mesh.pos, nodes)
+    pairs, stiffness = [], []
+    width = nodes.shape[1]
+    for i in range(width):
+        for j in range(i + 1, width):
+            others = [k for k in range(width) if k not in (i, j)]
+            if width == 3:
+                (k,) = others
+                sides = (points[:, i] - points[:, k]).norm(dim=1) * (
+                    points[:, j] - points[:, k]
+                ).norm(dim=1)
+                sine = 2 * volume / sides
+            else:
+                k, m = others
+                hinge = points[:, m] - points[:, k]
+                first = torch.linalg.cross(hinge, points[:, i] - points[:, k]).norm(dim=1) / 2
+                second = torch.linalg.cross(hinge, points[:, j] - points[:, k]).norm(dim=1) / 2
+                sine = 1.5 * volume * hinge.norm(dim=1) / (first * second)
+            pairs.append(nodes[:, [i, j]])
+            stiffness.append(1 / sine**2)
+    return torch.cat(pairs), torch.cat(stiffness)
+
+
+def _graph_laplacian(pairs: Tensor, weight: Tensor, size: int) -> sp.csr_array:
+    first, second = pairs.cpu().numpy().T
+    w = weight.cpu().numpy()
+    row, column = np.r_[first, second], np.r_[second, first]
+    off = sp.coo_array((np.r_[w, w], (row, column)), shape=(size, size)).tocsr()
+    return sp.csr_array(sp.diags_array(np.asarray(off.sum(axis=1)).reshape(-1)) - off)

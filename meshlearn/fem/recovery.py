@@ -92,7 +92,7 @@ def l2_error_estimate(mesh: Mesh, background: Mesh, hessian: Tensor) -> float:
     nodes = simplices(mesh)
     points = mesh.pos[nodes]
     width, d = nodes.shape[1], mesh.dim
-    barycentric, weights = _quadrature(d)
+    barycentric, weights = quadrature(d)
     at = torch.einsum("qi,sid->sqd", barycentric.to(points), points).reshape(-1, d)
     locator = Locator(background)
     flat = locator.interpolate(hessian.reshape(len(hessian), -1), locator.find(at))
@@ -104,7 +104,7 @@ def l2_error_estimate(mesh: Mesh, background: Mesh, hessian: Tensor) -> float:
     return float((volume * (along**2 @ weights.to(points))).sum().sqrt())
 
 
-def _quadrature(dim: int) -> tuple[Tensor, Tensor]:
+def quadrature(dim: int) -> tuple[Tensor, Tensor]:
     """Barycentric points `[q, d + 1]` and weights `[q]` that sum to 1."""
     reference = {1: skfem.refdom.RefLine, 2: skfem.refdom.RefTri, 3: skfem.refdom.RefTet}[dim]
     points, weights = skfem.quadrature.get_quadrature(reference, {1: 7, 2: 6, 3: 3}[dim])
@@ -154,20 +154,24 @@ def _fit(
     node = index[(start[rows][:, None] + slot).clamp(max=len(index) - 1)]
     node = torch.where(member, node, rows[:, None])
     offset = pos[node] - pos[rows][:, None]
-    to_round = _rounding(offset)
+    to_round = rounding(offset)
     xi = offset @ to_round
     pairs = [(i, j) for i in range(d) for j in range(i, d)]
     squares = [xi[..., i] * xi[..., j] * (0.5 if i == j else 1.0) for i, j in pairs]
     basis = torch.stack([torch.ones_like(xi[..., 0]), *xi.unbind(dim=2), *squares], dim=2)
     basis = basis * member[..., None]
     normal = basis.transpose(1, 2) @ basis
-    right = basis.transpose(1, 2) @ (values[node] - values[rows][:, None])[..., None]
+    target = (values[node] - values[rows][:, None])[..., None]
+    right = basis.transpose(1, 2) @ target
     factor, info = torch.linalg.cholesky_ex(normal)
     pivot = factor.diagonal(dim1=1, dim2=2).amin(dim=1) ** 2
     trace = normal.diagonal(dim1=1, dim2=2).sum(dim=1)
     sound = (info == 0) & (pivot > _CONDITION * trace)
     solution = torch.empty_like(right)
-    solution[sound] = torch.cholesky_solve(right[sound], factor[sound])
+    fitted = torch.cholesky_solve(right[sound], factor[sound])
+    # Once more for the residual: as accurate as if the squares had not been formed.
+    rest = basis[sound].transpose(1, 2) @ (target[sound] - basis[sound] @ fitted)
+    solution[sound] = fitted + torch.cholesky_solve(rest, factor[sound])
     if not bool(sound.all()):  # kept only where no wider patch helps: linear, then smallest rest
         matrix, rest = normal[~sound], right[~sound]
         linear = torch.linalg.pinv(matrix[:, : d + 1, : d + 1], hermitian=True) @ rest[:, : d + 1]
@@ -182,7 +186,7 @@ def _fit(
     return Recovered(gradient, (hessian + hessian.transpose(1, 2)) / 2), sound
 
 
-def _rounding(offset: Tensor) -> Tensor:
+def rounding(offset: Tensor) -> Tensor:
     """Matrices `[k, d, d]` that map offsets `[k, m, d]` to round patches of radius 1.
 
     A patch of stretched cells then determines its polynomial as well as any other.

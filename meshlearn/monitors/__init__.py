@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from . import metric
 from .base import Constant, Function, Monitor, Sample
+from .distance import WallDistance, wall_distance
 from .field import Field
 from .formulas import ball, ring
 from .solution import ArcLength, Gradient, Hessian
@@ -16,6 +18,9 @@ __all__ = [
     "Hessian",
     "Monitor",
     "Sample",
+    "WallDistance",
     "ball",
+    "metric",
     "ring",
+    "wall_distance",
 ]

@@ -1,0 +1,7 @@
+"""`python -m meshlearn` is `meshlearn`."""
+
+from __future__ import annotations
+
+from .cli import main
+
+main()

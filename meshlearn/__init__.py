@@ -13,9 +13,12 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_WHERE = {
-    **dict.fromkeys(("fem", "mesh", "monitors", "movers", "problems"), ""),
-    **dict.fromkeys(("LossWarning", "Mesh", "MeshError", "generate"), ".mesh"),
+_MODULES = {
+    **{name: f".{name}" for name in ("fem", "mesh", "monitors", "movers", "problems")},
+    "generate": ".mesh.generate",
+}
+_OBJECTS = {
+    **dict.fromkeys(("LossWarning", "Mesh", "MeshError"), ".mesh"),
     **dict.fromkeys(("read", "write"), ".mesh.files"),
     "adapt": ".movers",
 }
@@ -38,13 +41,16 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is asked for: `meshlearn --help` need not wait for torch."""
-    if name not in _WHERE:
+    if name in _MODULES:
+        found = importlib.import_module(_MODULES[name], __name__)
+    elif name in _OBJECTS:
+        found = getattr(importlib.import_module(_OBJECTS[name], __name__), name)
+    else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = importlib.import_module(_WHERE[name] or f".{name}", __name__)
-    globals()[name] = getattr(module, name) if _WHERE[name] else module
-    return globals()[name]
+    globals()[name] = found
+    return found
 
 
 def __dir__() -> list[str]:
     """What is there, imported or not."""
-    return [*globals(), *_WHERE]
+    return [*globals(), *_MODULES, *_OBJECTS]

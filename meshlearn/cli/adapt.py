@@ -172,7 +172,7 @@ def adapt(
             "fields": field,
             "monitor": monitor,
             "mover": mover,
-            "theta": chosen.theta,
+            "theta": getattr(chosen, "theta", None),
             "strength": strength,
             "smoothing": smoothing,
             "iterations": moves,

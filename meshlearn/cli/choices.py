@@ -15,7 +15,8 @@ from ..mesh.quality import QUALITY_MEASURES
 from ..mesh.repair import REPAIRS
 from ..mesh.validate import CHECKS
 from ..monitors import ArcLength, Field, Gradient, Hessian
-from ..movers import Variational
+from ..movers import Laplacian, Spring, Variational, Winslow
+from ..movers.relaxation import Relaxation
 from ..problems import PROBLEMS
 
 
@@ -74,7 +75,12 @@ MONITORS: dict[str, MonitorChoice] = {
     "arc-length": MonitorChoice("even arc length of the graph of the field", _arc_length),
     "gradient": MonitorChoice("1 + strength |grad u|^2 / max |grad u|^2", _gradient),
 }
-MOVERS: dict[str, type[Variational]] = {"variational": Variational}
+MOVERS: dict[str, type[Variational | Winslow | Relaxation]] = {
+    "variational": Variational,
+    "winslow": Winslow,
+    "laplacian": Laplacian,
+    "spring": Spring,
+}
 
 
 def checked_name(what: str, name: str, known: Collection[str]) -> str:
@@ -113,7 +119,15 @@ def fill(text: str) -> str:
     return text and re.sub(r"\{(\w+)\}", lambda m: _LISTS[m[1]]() if m[1] in _LISTS else m[0], text)
 
 
-def make_mover(name: str, theta: float | None) -> Variational:
-    """A mover by name; `theta` None is its own default."""
+def make_mover(name: str, theta: float | None) -> Variational | Winslow | Relaxation:
+    """A mover by name; `theta` None is its own default, and all that the others take.
+
+    Raises:
+        MeshError: unknown mover, or `theta` for one that has none.
+    """
     kind = MOVERS[checked_name("mover", name, MOVERS)]
-    return kind() if theta is None else kind(theta=theta)
+    if theta is None:
+        return kind()
+    if kind is not Variational:
+        raise MeshError(f"--theta is an option of the variational mover, not of {name}")
+    return Variational(theta=theta)

@@ -187,6 +187,12 @@ class Mesh(Interchange, Data):
         """Nodes of facets with one cell, sorted `[k]`."""
         return self.topology.boundary_nodes
 
+    def corner_nodes(self, angle: float = 30.0) -> Tensor:
+        """Boundary nodes where the boundary turns by more than `angle` degrees or tags change."""
+        from .boundary import corner_nodes
+
+        return corner_nodes(self, angle)
+
     # -- tags ----------------------------------------------------------------------------------
 
     def _tags(self, kind: str) -> dict[str, Tensor]:

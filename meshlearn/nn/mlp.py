@@ -1,0 +1,36 @@
+"""Multilayer perceptrons of the width that graph networks use, with the output normalised."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+
+class LayerNorm(nn.LayerNorm):
+    """Layer normalisation in float32, whatever the input.
+
+    On the CPU, torch's bfloat16 layer normalisation accumulates the gradients of weight and bias in
+    bfloat16, where they saturate: off by 25 % and more.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise the last axis."""
+        with torch.autocast(input.device.type, enabled=False):
+            wide = input.float() if input.dtype in (torch.bfloat16, torch.float16) else input
+            return super().forward(wide).to(input.dtype)
+
+
+def mlp(widths: list[int], *, norm: bool = True) -> nn.Sequential:
+    """Linear layers of the given widths with ReLU between them, and `LayerNorm` at the end.
+
+    Args:
+        widths: input, hidden and output widths.
+        norm: whether the output is normalised.
+    """
+    layers: list[nn.Module] = []
+    for k, (first, second) in enumerate(pairwise(widths)):
+        layers += [nn.ReLU()] if k else []
+        layers.append(nn.Linear(first, second))
+    return nn.Sequential(*layers, *([LayerNorm(widths[-1])] if norm else []))

@@ -1,16 +1,11 @@
 """Assembly: a traced form becomes one matrix product per group of cells, and one scatter.
 
-With G the coefficients pulled back to the reference cell (geometry and quadrature weights included)
-and R the products of reference functions at the quadrature points,
-
-    K[i, j, cell] = sum over alpha, beta, points of R[i, j, (a b q)] G[(a b q), cell].
-
-Where coefficients and Jacobian are constant in each cell the sum over points is done in R, exactly.
+The product is that of `contraction`. Where coefficients and Jacobian are constant in each cell the
+sum over quadrature points is done in advance, exactly.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,12 +14,13 @@ from torch import Tensor
 
 from ..mesh import CELL_TYPES, Mesh, MeshError
 from .context import Context
+from .contraction import Local, View, arguments, contracted
 from .elements import quadrature
-from .expressions import Bilinear, FormError, Linear, Primitive, argument, vector_element
+from .expressions import plain
 from .facets import FacetGroup, facet_groups, facet_quadrature
+from .interior import integrate_interior, interior_matrix, interior_vector
 from .mapping import Mapping, mapping
 from .pattern import Pattern, build_pattern
-from .pullback import pulled_back, tabulated
 from .space import FunctionSpace
 
 Form = Callable[..., Any]
@@ -48,7 +44,9 @@ def assemble(
         form: `(u, v, w) -> scalar`; arguments of mixed spaces are tuples.
         trial: space of u.
         test: space of v; that of u by default.
-        on: "cells", a cell tag, "boundary", or a facet tag.
+        on: "cells", a cell tag, "boundary", a facet tag, or "interior": the facets between
+            two cells, where forms are written with `jump`, `avg` and `side` of u, v and fields,
+            `w.n` points from the first side to the second, and the matrix couples both cells.
         degree: of the quadrature where coefficients vary in a cell; twice the degree of the
             elements by default (and 2 more for quads and hexahedra).
         memory_mb: bound of the working memory of one chunk of cells.
@@ -57,6 +55,7 @@ def assemble(
 
     Returns:
         Sparse CSR tensor `[test dofs, trial dofs]`, differentiable in fields and node positions.
+        (Where gradients are wanted take `multiply(A, x)`: that of torch's `A @ x` is dense.)
 
     Raises:
         FormError: the form is not bilinear.
@@ -65,6 +64,8 @@ def assemble(
     test = trial if test is None else test
     if test.mesh.topology is not trial.mesh.topology:
         raise MeshError("trial and test space must be on the same mesh")
+    if on == "interior":
+        return interior_matrix(form, trial, test, degree, memory_mb, fields)
     pattern = cell_pattern(trial, test)
     values = trial.mesh.pos.new_zeros(pattern.nnz)
     for part in _parts(form, trial, test, on, degree, memory_mb, fields):
@@ -85,6 +86,8 @@ def assemble_linear(
     **fields: Any,
 ) -> Tensor:
     """Vector of a linear form, `b[i] = l(psi_i)`; arguments as `assemble`."""
+    if on == "interior":
+        return interior_vector(form, test, degree, memory_mb, fields)
     out = test.mesh.pos.new_zeros(test.num_dofs)
     for part in _parts(form, None, test, on, degree, memory_mb, fields):
         dofs = test.cell_dofs(part.cell)[part.rows].T
@@ -96,11 +99,13 @@ def assemble_linear(
 def integrate(
     form: Form, mesh: Mesh, *, on: str = "cells", degree: int = 4, **fields: Any
 ) -> Tensor:
-    """Integral of `form(w)` over the mesh, a cell tag, the boundary or a facet tag (a scalar)."""
+    """Integral of `form(w)` over the mesh or what `on` names (see `assemble`), a scalar."""
+    if on == "interior":
+        return integrate_interior(form, mesh, degree, MEMORY_MB, fields)
     total = mesh.pos.new_zeros(())
     for chunk in _chunks(mesh, on, degree, MEMORY_MB, 1):
         context = chunk.context(fields)
-        value = form(context)
+        value = plain(form(context))
         if isinstance(value, int | float):
             value = torch.full((chunk.weights.numel(),), float(value)).to(total)
         total = total + (value.reshape(chunk.weights.shape) * chunk.weights).sum()
@@ -129,7 +134,7 @@ class _Part:
 
     def __init__(self, cell: str, group: int, rows: Tensor | slice) -> None:
         self.cell, self.group, self.rows = cell, group, rows
-        self.local: list[tuple[slice, slice, Tensor]] = []
+        self.local: Local = []
 
 
 class _Chunk:
@@ -193,8 +198,8 @@ def _parts(
 ) -> Iterator[_Part]:
     """Trace and contract the form, chunk by chunk."""
     mesh = test.mesh
-    u = None if trial is None else _arguments(trial, "trial")
-    v = _arguments(test, "test")
+    u = None if trial is None else arguments(trial, "trial")
+    v = arguments(test, "test")
     call = (lambda w: form(v, w)) if u is None else (lambda w: form(u, v, w))
     spaces = [s for s in (trial, test) if s is not None]
     order = 2 * max(s.degree for s in spaces) if degree is None else degree
@@ -204,11 +209,11 @@ def _parts(
     if on_cells and not curved and _constant(call, mesh, on, fields):
         # One point: coefficients and Jacobian are constant in each cell, R integrates exactly.
         for chunk in _chunks(mesh, on, 1, memory_mb, 64):
-            yield _contracted(call, chunk, types, trial, test, fields, order)
+            yield _part(call, chunk, types, trial, test, fields, order)
         return
     order += 2 if curved and degree is None else 0
     for chunk in _chunks(mesh, on, order, memory_mb, 64):
-        yield _contracted(call, chunk, types, trial, test, fields, None)
+        yield _part(call, chunk, types, trial, test, fields, None)
 
 
 def _constant(call: Callable[[Any], Any], mesh: Mesh, on: str, fields: dict[str, Any]) -> bool:
@@ -223,18 +228,7 @@ def _constant(call: Callable[[Any], Any], mesh: Mesh, on: str, fields: dict[str,
     return True
 
 
-def _arguments(space: FunctionSpace, role: str) -> Any:
-    d = space.mesh.dim
-    parts = [
-        argument(role, k, block.components, d)
-        if block.kind == "scalar"
-        else vector_element(role, k, d, block.kind)
-        for k, block in enumerate(space.blocks)
-    ]
-    return tuple(parts) if space.mixed else parts[0]
-
-
-def _contracted(
+def _part(
     call: Callable[[Any], Any],
     chunk: _Chunk,
     types: list[str],
@@ -244,87 +238,8 @@ def _contracted(
     exact: int | None,
 ) -> _Part:
     """Local matrices of a chunk; `exact` is the quadrature degree summed up in R, if constant."""
-    expression = call(chunk.context(fields))
-    terms = _terms(expression, bilinear=trial is not None)
-    count = len(chunk.reference)
-    points, weights = (chunk.reference, None) if exact is None else quadrature(chunk.cell, exact)
-    tables: dict[tuple[int, str], Tensor] = {}
-    groups: dict[tuple[Any, Any], dict[tuple[int, int], Any]] = defaultdict(dict)
-    measure = chunk.weights if exact is None else chunk.geometry.determinant.abs()
-    for (a, b), coefficient in terms.items():
-        scale = measure * (
-            coefficient.reshape(count, -1) if isinstance(coefficient, Tensor) else coefficient
-        )
-        u_key, u_pull = _pulled(trial, a, chunk.geometry)
-        v_key, v_pull = _pulled(test, b, chunk.geometry)
-        target = groups[v_key, u_key]
-        for beta, g in v_pull:
-            scaled = scale * g
-            for alpha, f in u_pull:
-                value = scaled * f
-                known = target.get((beta, alpha))
-                target[beta, alpha] = value if known is None else known + value
     part = _Part(chunk.cell, types.index(chunk.cell), chunk.rows)
-    for (v_key, u_key), pulled in groups.items():
-        v_table = _table(test, v_key, chunk.cell, points, tables, "test")
-        u_table = _table(trial, u_key, chunk.cell, points, tables, "trial")
-        v_rows, u_rows = _local_rows(test, v_key, chunk.cell), _local_rows(trial, u_key, chunk.cell)
-        kernel, stack = [], []
-        for (beta, alpha), value in pulled.items():
-            product = torch.einsum("qi,qj->ijq", v_table[beta], u_table[alpha])
-            if weights is not None:
-                product = (product * weights).sum(dim=2, keepdim=True)
-            kernel.append(product)
-            stack.append(value.expand(product.shape[2], -1))
-        r = torch.cat(kernel, dim=2).to(measure)
-        local = r.flatten(0, 1) @ torch.cat(stack)
-        part.local.append((v_rows, u_rows, local.reshape(*r.shape[:2], -1)))
+    measure = chunk.weights if exact is None else chunk.geometry.determinant.abs()
+    views = (View(chunk.geometry, chunk.reference),)
+    part.local = contracted(call(chunk.context(fields)), views, measure, trial, test, exact)
     return part
-
-
-def _terms(expression: Any, *, bilinear: bool) -> dict[tuple[Any, Any], Any]:
-    if bilinear:
-        if not isinstance(expression, Bilinear):
-            raise FormError("a bilinear form must return a scalar linear in both u and v")
-        return dict(expression.terms)
-    if not isinstance(expression, Linear) or expression.shape != ():
-        raise FormError("a linear form must return a scalar linear in v")
-    return {(None, b): c for b, c in expression.entries[()].items()}
-
-
-def _pulled(
-    space: FunctionSpace | None, primitive: Primitive | None, geometry: Mapping
-) -> tuple[Any, list[tuple[int, Any]]]:
-    """Group of degrees of freedom that a primitive belongs to, and its reference functions."""
-    if space is None or primitive is None:
-        return None, [(0, 1.0)]
-    kind = space.blocks[primitive.block].kind
-    component = primitive.component if kind == "scalar" else -1
-    pull = pulled_back(kind, primitive.component, primitive.derivative, geometry)
-    return (primitive.block, component), pull
-
-
-def _table(
-    space: FunctionSpace | None,
-    key: Any,
-    cell: str,
-    points: Tensor,
-    tables: dict[Any, Tensor],
-    role: str,
-) -> Tensor:
-    if space is None:
-        return torch.ones(1, len(points), 1, dtype=torch.float64)
-    if (key[0], role) not in tables:
-        tables[key[0], role] = tabulated(space.blocks[key[0]].elements[cell], points)
-    return tables[key[0], role]
-
-
-def _local_rows(space: FunctionSpace | None, key: Any, cell: str) -> slice:
-    """Rows of a group in the local numbering of `FunctionSpace.cell_dofs`."""
-    if space is None:
-        return slice(0, 1)
-    block, component = key
-    begin = sum(b.elements[cell].size * max(b.components, 1) for b in space.blocks[:block])
-    count = max(space.blocks[block].components, 1)
-    size = space.blocks[block].elements[cell].size * count
-    return slice(begin + max(component, 0), begin + size, count)

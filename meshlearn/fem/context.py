@@ -15,7 +15,7 @@ from .mapping import Mapping
 from .pullback import pulled_back, tabulated
 
 if TYPE_CHECKING:
-    from .space import FunctionSpace
+    from .space import Block, FunctionSpace
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Context:
         if self._normal is None:
             raise MeshError("w.n is defined on facets only; pass on=... a facet tag")
         self.varying = True
-        return self._normal
+        return self._normal.expand(self._count, *self._normal.shape[1:]).flatten(0, 1)
 
     def __getattr__(self, name: str) -> Any:
         fields = self.__dict__.get("_fields", {})
@@ -108,7 +108,9 @@ class Context:
                 sum(pieces[a] * f for a, f in pulled_back(block.kind, i, -1, geometry))
                 for i in range(d)
             ]
-            return Values(torch.stack(value, dim=2).flatten(0, 1))
+            return Values(
+                torch.stack(value, dim=2).flatten(0, 1), None, self._special(block, pieces)
+            )
         values, slopes = [], []
         for c in range(count):
             local = field.dofs[block.offset + dofs * count + c].T
@@ -127,3 +129,13 @@ class Context:
             return Values(values[0].flatten(0, 1), slopes[0].flatten(0, 1))
         stacked = torch.stack(values, dim=2).flatten(0, 1)
         return Values(stacked, torch.stack(slopes, dim=2).flatten(0, 1))
+
+    def _special(self, block: Block, pieces: list[Tensor]) -> dict[str, Tensor]:
+        """Divergence or curl of a field from its reference functions at the points."""
+        geometry, d = self._geometry, len(self._geometry.forward)
+        rows = [
+            sum(pieces[a] * f for a, f in pulled_back(block.kind, 0, d + k, geometry)).reshape(-1)
+            for k in range(3 if block.kind == "hcurl" and d == 3 else 1)
+        ]
+        name = "div" if block.kind == "hdiv" else "curl"
+        return {name: rows[0] if len(rows) == 1 else torch.stack(rows, dim=1)}

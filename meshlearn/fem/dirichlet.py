@@ -77,7 +77,9 @@ class Dirichlet:
         if not callable(value):
             number = torch.as_tensor(value, dtype=torch.float64, device=self.dofs.device)
             return number.expand(count)
-        if not all(e.nodal for e in self.space.blocks[block].elements.values()):
+        # On facets MINI has the point values of P1: its bubble is a function of the cell.
+        elements = self.space.blocks[block].elements.values()
+        if not all(e.nodal or e.name in ("MINI", "P1B") for e in elements):
             raise MeshError("values from a function need an element with point values")
         result = value(self.space.dof_points[self.dofs])
         if result.dim() == 1:

@@ -36,7 +36,7 @@ class Primitive(NamedTuple):
         component: of a vector-valued element (0 for scalars).
         derivative: -1 for the value, j for d/dx_j; for H(div) and H(curl) elements d is the
             divergence and d + k the k-th component of the curl.
-        side: 0, or at inner facets 0 and 1 for the two cells.
+        side: 0, or at inner facets 0 and 1 for the two cells (-1 before jump or avg choose).
     """
 
     block: int
@@ -199,10 +199,12 @@ class Values:
     Attributes:
         value: `[m]` or `[m, k]`.
         gradient: `[m, d]` or `[m, k, d]`, None where it is not known.
+        special: "div" or "curl" of H(div) and H(curl) elements, `[m]` (curl in 3D: `[m, 3]`).
     """
 
     value: Tensor
     gradient: Tensor | None = None
+    special: dict[str, Tensor] | None = None
 
     @property
     def shape(self) -> torch.Size:
@@ -222,6 +224,13 @@ class Values:
         return function(*plain, **(kwargs or {}))
 
 
+class Sides(NamedTuple):
+    """A known field at inner facets, seen from the two cells: for `jump`, `avg` and `grad`."""
+
+    first: Any
+    second: Any
+
+
 def _delegate(name: str) -> Callable[[Values, Any], Any]:
     def method(self: Values, *others: Any) -> Any:
         if any(isinstance(o, Linear | Bilinear) for o in others):
@@ -237,29 +246,28 @@ for _name in ("add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv"
 setattr(Values, "__neg__", _delegate("__neg__"))  # noqa: B010  (made like those above)
 
 
-def argument(role: str, block: int, components: int, dim: int) -> Linear:
+def argument(role: str, block: int, components: int, dim: int, side: int = 0) -> Linear:
     """A scalar (components = 0) or vector trial or test function with its gradient."""
     shape = (components,) if components else ()
     value, slope = empty(shape), empty((*shape, dim))
     for k in np.ndindex(shape):
         component = k[0] if k else 0
-        value[k] = {Primitive(block, component, -1): 1.0}
+        value[k] = {Primitive(block, component, -1, side): 1.0}
         for j in range(dim):
-            slope[(*k, j)] = {Primitive(block, component, j): 1.0}
+            slope[(*k, j)] = {Primitive(block, component, j, side): 1.0}
     return Linear(role, value, Linear(role, slope))
 
 
-def vector_element(role: str, block: int, dim: int, kind: str) -> Linear:
+def vector_element(role: str, block: int, dim: int, kind: str, side: int = 0) -> Linear:
     """An argument of an H(div) ("hdiv") or H(curl) ("hcurl") element."""
     value = empty((dim,))
     for i in range(dim):
-        value[i] = {Primitive(block, i, -1): 1.0}
+        value[i] = {Primitive(block, i, -1, side): 1.0}
     if kind == "hdiv":
-        return Linear(
-            role, value, None, {"div": Linear(role, _scalar({Primitive(block, 0, dim): 1.0}))}
-        )
+        div_of = Linear(role, _scalar({Primitive(block, 0, dim, side): 1.0}))
+        return Linear(role, value, None, {"div": div_of})
     count = 1 if dim == 2 else 3
-    parts = [_scalar({Primitive(block, 0, dim + k): 1.0}) for k in range(count)]
+    parts = [_scalar({Primitive(block, 0, dim + k, side): 1.0}) for k in range(count)]
     curl_of = Linear(role, parts[0]) if dim == 2 else stacked([Linear(role, p) for p in parts])
     return Linear(role, value, None, {"curl": curl_of})
 

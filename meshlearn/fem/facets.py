@@ -31,7 +31,7 @@ class FacetGroup:
     facets: Tensor
 
     def surface(self, geometry: Mapping) -> tuple[Tensor, Tensor]:
-        """Surface measure per reference measure `[1 or q, k]`, and outward unit normals `[q k, d]`.
+        """Surface measure per reference measure `[1 or q, k]`, unit normals `[1 or q, k, d]`.
 
         Nanson's formula, n dS = |det J| J^-T N dS_ref.
         """

@@ -71,7 +71,8 @@ def bicgstab(row: Tensor, column: Tensor, values: Tensor, right: Tensor, tol: fl
 
 def _csr(row: Tensor, column: Tensor, values: Tensor, size: int) -> Tensor:
     index = torch.stack([row, column])
-    return torch.sparse_coo_tensor(index, values, (size, size)).coalesce().to_sparse_csr()
+    entries = torch.sparse_coo_tensor(index, values, (size, size), check_invariants=False)
+    return entries.coalesce().to_sparse_csr()
 
 
 def _diagonal(row: Tensor, column: Tensor, values: Tensor, size: int) -> Tensor:

@@ -1,9 +1,9 @@
-"""Solves with symmetric positive definite sparse matrices on the CPU."""
+"""Sparse factorisations, and solves with symmetric positive definite matrices, on the CPU."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,11 @@ Solve = Callable[[Array], Array]
 
 DIRECT_2D, DIRECT_3D = 200_000, 30_000
 """Unknowns up to which a factorisation beats AMG-preconditioned conjugate gradients."""
+
+
+_PIVOT = 1e-2
+"""A diagonal pivot is taken if it is not smaller than this fraction of its column."""
+_BACKWARD_ERROR = 1e-12
 
 
 class SolveError(RuntimeError):
@@ -38,6 +43,48 @@ def factorise(matrix: sp.csr_array) -> Solve:
         options={"SymmetricMode": True},
     )
     return lambda b: np.asarray(factor.solve(b))
+
+
+def factorise_lu(matrix: sp.csr_array) -> Any:
+    """SuperLU factors of any matrix, for `factor.solve(b, "N" or "T")`.
+
+    Saddle-point and convection-diffusion matrices have symmetric patterns: a symmetric ordering and
+    pivots on the diagonal wherever they are not tiny take a third of the time and of the memory of
+    SuperLU's defaults (Taylor-Hood, 40,000 to 110,000 unknowns). A probe tells whether that was
+    accurate; if not, and for other patterns, the factors are those of the defaults.
+
+    Raises:
+        RuntimeError: an exactly singular matrix.
+    """
+    columns = sp.csc_matrix(matrix)
+    if _symmetric_pattern(columns):
+        with suppress(RuntimeError):
+            factor = splu(
+                columns,
+                permc_spec="MMD_AT_PLUS_A",
+                diag_pivot_thresh=_PIVOT,
+                options={"SymmetricMode": True},
+            )
+            if _accurate(columns, factor):
+                return factor
+    return splu(columns)
+
+
+def _symmetric_pattern(matrix: sp.csc_matrix) -> bool:
+    other = sp.csc_matrix(matrix.T)
+    for a in (matrix, other):
+        a.sort_indices()
+    return np.array_equal(matrix.indptr, other.indptr) and np.array_equal(
+        matrix.indices, other.indices
+    )
+
+
+def _accurate(matrix: sp.csc_matrix, factor: Any) -> bool:
+    """Backward error of a probe, which diagonal pivots can spoil."""
+    b = np.sin(np.arange(matrix.shape[0]) + 1.0)
+    x = factor.solve(b)
+    scale = np.abs(matrix.data).max() * np.abs(x).max() + 1.0
+    return bool(np.abs(matrix @ x - b).max() <= _BACKWARD_ERROR * scale)
 
 
 def amg(matrix: sp.csr_array, near_null: Array | None = None) -> Any:

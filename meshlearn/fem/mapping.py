@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -18,20 +19,23 @@ class Mapping:
     """Geometry of cells of one type at reference points; arrays are point by point, then cell.
 
     Attributes:
-        inverse: d xi_a / d x_i as `inverse[a][i]`, `[1 or q, n_cells]`.
-        forward: d x_i / d xi_a as `forward[i][a]`.
+        forward: d x_i / d xi_a as `forward[i][a]`, `[1 or q, n_cells]`.
         determinant: signed, `[1 or q, n_cells]`.
         corners: coordinates of the cell nodes in mapping order, `corners[i][node] [n_cells]`.
         affine: whether the Jacobian is constant in each cell.
         cell: the type.
     """
 
-    inverse: Matrix
     forward: Matrix
     determinant: Tensor
     corners: Matrix
     affine: bool
     cell: str
+
+    @cached_property
+    def inverse(self) -> Matrix:
+        """d xi_a / d x_i as `inverse[a][i]`, `[1 or q, n_cells]`."""
+        return inverse(self.forward, self.determinant)
 
     def points(self, reference: Tensor) -> Tensor:
         """Positions `[q * n_cells, d]` of reference points `[q, d]`."""
@@ -41,21 +45,38 @@ class Mapping:
 
 
 def mapping(
-    mesh: Mesh, cell: str, reference: Tensor, rows: Tensor | slice | None = None
+    mesh: Mesh,
+    cell: str,
+    reference: Tensor,
+    rows: Tensor | slice | None = None,
+    coordinates: list[Tensor] | None = None,
 ) -> Mapping:
-    """Geometry of the cells of one type (or some of them) at reference points `[q, d]`."""
+    """Geometry of the cells of one type (or some of them) at reference points `[q, d]`.
+
+    Args:
+        mesh: cells that fill space.
+        cell: the type.
+        reference: the points.
+        rows: which cells, all by default.
+        coordinates: `coordinates_of(mesh)`, where it serves several calls.
+    """
     d, simplex = mesh.dim, CELL_TYPES[cell].is_simplex
     columns = mesh.topology.remember(("mapping", cell), lambda: _columns(mesh, cell))
     if rows is not None:
         columns = [column[rows] for column in columns]
-    component = [mesh.pos[:, i].contiguous() for i in range(d)]
-    at = [[x[c] for c in columns] for x in component]
+    coordinates = coordinates_of(mesh) if coordinates is None else coordinates
+    at = [[x.index_select(0, c) for c in columns] for x in coordinates]
     if simplex:
         forward = [[(at[i][a + 1] - at[i][0])[None] for a in range(d)] for i in range(d)]
     else:
         slope = _corner_slopes(cell, reference).to(mesh.pos)
         forward = [[slope[:, :, a] @ torch.stack(at[i]) for a in range(d)] for i in range(d)]
-    return Mapping(inverse(forward), forward, determinant(forward), at, simplex, cell)
+    return Mapping(forward, determinant(forward), at, simplex, cell)
+
+
+def coordinates_of(mesh: Mesh) -> list[Tensor]:
+    """Node positions as one contiguous vector `[n]` a component."""
+    return [x.contiguous() for x in mesh.pos.unbind(dim=1)]
 
 
 def _columns(mesh: Mesh, cell: str) -> list[Tensor]:

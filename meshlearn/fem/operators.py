@@ -15,6 +15,7 @@ from torch import Tensor
 from .expressions import (
     FormError,
     Linear,
+    Sides,
     Values,
     empty,
     entry,
@@ -27,6 +28,8 @@ from .expressions import (
 
 def grad(u: Any) -> Any:
     """Gradient: of a scalar a vector, of a vector the matrix d u_i / d x_j."""
+    if isinstance(u, Sides):
+        return Sides(grad(u.first), grad(u.second))
     if isinstance(u, Values):
         if u.gradient is None:
             raise FormError("the gradient of this field is not known")
@@ -38,15 +41,19 @@ def grad(u: Any) -> Any:
 
 def div(u: Any) -> Any:
     """Divergence of a vector, row-wise of nothing else."""
-    if isinstance(u, Linear) and u.special is not None and "div" in u.special:
+    if isinstance(u, Linear | Values) and u.special is not None and "div" in u.special:
         return u.special["div"]
+    if isinstance(u, Sides):
+        return Sides(div(u.first), div(u.second))
     return trace(grad(u))
 
 
 def curl(u: Any) -> Any:
     """Curl of a vector in 3D (a vector) or in 2D (a scalar)."""
-    if isinstance(u, Linear) and u.special is not None and "curl" in u.special:
+    if isinstance(u, Linear | Values) and u.special is not None and "curl" in u.special:
         return u.special["curl"]
+    if isinstance(u, Sides):
+        return Sides(curl(u.first), curl(u.second))
     g = grad(u)
     if tensor_shape(g) == (2, 2):
         return entry(g, 1, 0) - entry(g, 0, 1)
@@ -112,22 +119,25 @@ def inner(a: Any, b: Any) -> Any:
 
 def jump(u: Any) -> Any:
     """u on the first side of an inner facet minus u on the second."""
-    return _on_side(u, 0) - _on_side(u, 1)
+    return side(u, 0) - side(u, 1)
 
 
 def avg(u: Any) -> Any:
     """Mean of the two sides of an inner facet."""
-    return (_on_side(u, 0) + _on_side(u, 1)) * 0.5
+    return (side(u, 0) + side(u, 1)) * 0.5
 
 
-def _on_side(u: Any, side: int) -> Any:
-    if isinstance(u, tuple):  # a field on inner facets is a pair of its sides
-        return plain(u[side])
+def side(u: Any, which: int) -> Any:
+    """u on the first (0: where `w.n` points away from) or second (1) side of an inner facet."""
+    if isinstance(u, Sides):
+        return plain(u[which])
     if not isinstance(u, Linear):
-        raise FormError("jump and avg take trial and test functions and fields at inner facets")
+        raise FormError("jump, avg and side take trial and test functions and fields")
     out = empty(u.shape)
     for k in np.ndindex(u.shape):
-        out[k] = {primitive._replace(side=side): c for primitive, c in u.entries[k].items()}
+        if any(primitive.side >= 0 for primitive in u.entries[k]):
+            raise FormError("jump, avg and side act on inner facets, and once on each function")
+        out[k] = {primitive._replace(side=which): c for primitive, c in u.entries[k].items()}
     return Linear(u.role, out)
 
 
@@ -135,6 +145,7 @@ def _constant(a: Any) -> Any:
     """A one-dimensional tensor in `dot` is a constant vector: its entries, autograd kept."""
     if isinstance(a, Tensor) and a.dim() == 1:
         out = np.empty(len(a), dtype=object)
-        out[:] = list(a.unbind())
+        for k, component in enumerate(a.unbind()):
+            out[k] = component
         return out
     return a

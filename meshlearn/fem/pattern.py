@@ -11,10 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-Ints = NDArray[np.int64]
+from .sparse import csr_matrix
 
-# torch says so once a process; what we use of it is tested.
-warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+Ints = NDArray[np.int32] | NDArray[np.int64]
+
+with warnings.catch_warnings():
+    # torch says once a process that CSR tensors are in beta; what we use of them is tested.
+    warnings.simplefilter("ignore")
+    torch.sparse_csr_tensor([0, 1], [0], [1.0], check_invariants=False)
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class Pattern:
         rowptr: `[rows + 1]`.
         columns: `[nnz]`, sorted in each row.
         slots: for each group of cells, position in the values of each local entry
-            `[test functions, trial functions, n_cells]`.
+            `[test functions, trial functions, n_cells]`, of 32 bits where they fit.
         shape: rows and columns of the matrix.
     """
 
@@ -41,9 +45,7 @@ class Pattern:
 
     def matrix(self, values: Tensor) -> Tensor:
         """Sparse CSR tensor, differentiable in the values `[nnz]`."""
-        return torch.sparse_csr_tensor(
-            self.rowptr, self.columns, values, size=self.shape, check_invariants=False
-        )
+        return csr_matrix(self.rowptr, self.columns, values, self.shape)
 
 
 def build_pattern(
@@ -51,58 +53,64 @@ def build_pattern(
 ) -> Pattern:
     """Pattern of all pairs of degrees of freedom that share a cell (or a pair of cells).
 
+    With B the incidence of cells and degrees of freedom the pattern is that of B_test^T B_trial: a
+    product of sparse matrices, linear in the local entries, instead of a sort of them.
+
     Args:
         test: `[n_cells, test functions]` of each group of cells.
         trial: `[n_cells, trial functions]` likewise.
         shape: rows and columns of the matrix.
         device: of the result.
     """
-    rows, columns, shapes = [], [], []
-    for v, u in zip(test, trial, strict=True):
-        v_np, u_np = v.cpu().numpy().T, u.cpu().numpy().T
-        size = (len(v_np), len(u_np), v_np.shape[1])
-        rows.append(np.broadcast_to(v_np[:, None], size).reshape(-1))
-        columns.append(np.broadcast_to(u_np[None], size).reshape(-1))
-        shapes.append(size)
-    row, column = np.concatenate(rows), np.concatenate(columns)
-    entry = np.arange(len(row))
-    # Counting sort by row, then a short sort within each row: linear in the entries.
-    ordered = sp.coo_array((entry, (row, column)), shape=shape).tocsr(copy=False)
-    if ordered.nnz != len(row):  # scipy has summed duplicates: number the entries itself
-        return _by_sorting(row, column, shapes, shape, device)
-    ordered.sort_indices()
-    return _compressed(ordered.data, row, column, shapes, shape, device)
-
-
-def _by_sorting(
-    row: Ints,
-    column: Ints,
-    shapes: list[tuple[int, int, int]],
-    shape: tuple[int, int],
-    device: torch.device,
-) -> Pattern:
-    order = np.lexsort((column, row))
-    return _compressed(order, row, column, shapes, shape, device)
-
-
-def _compressed(
-    order: Ints,
-    row: Ints,
-    column: Ints,
-    shapes: list[tuple[int, int, int]],
-    shape: tuple[int, int],
-    device: torch.device,
-) -> Pattern:
-    """Join equal (row, column) pairs of entries given in row-major order."""
-    r, c = row[order], column[order]
-    new = np.ones(len(order), bool)
-    new[1:] = (r[1:] != r[:-1]) | (c[1:] != c[:-1])
-    slot = np.empty(len(order), np.int64)
-    slot[order] = np.cumsum(new) - 1
-    rowptr = np.r_[0, np.cumsum(np.bincount(r[new], minlength=shape[0]))]
-    parts = np.split(slot, np.cumsum([a * b * n for a, b, n in shapes])[:-1])
-    slots = tuple(
-        torch.from_numpy(p.reshape(s)).to(device) for p, s in zip(parts, shapes, strict=True)
+    same = shape[0] == shape[1] and all(
+        v is u or torch.equal(v, u) for v, u in zip(test, trial, strict=True)
     )
-    as_tensor = [torch.from_numpy(a.astype(np.int64)).to(device) for a in (rowptr, c[new])]
-    return Pattern(as_tensor[0], as_tensor[1], slots, shape)
+    rows = [_indices(v, shape[0]) for v in test]
+    columns = rows if same else [_indices(u, shape[1]) for u in trial]
+    at_rows = _incidence(rows, shape[0])
+    at_columns = at_rows if same else _incidence(columns, shape[1])
+    pattern = at_rows.T.tocsr() @ at_columns
+    pattern.sort_indices()
+    index = np.int32 if pattern.nnz < 2**31 else np.int64
+    places = sp.csr_matrix(
+        (np.arange(pattern.nnz, dtype=index), pattern.indices, pattern.indptr), shape=shape
+    )
+    # A symmetric pattern read by columns: the place of (j, i) for each (i, j).
+    mirrored = places.tocsc().data if same else None
+    slots = tuple(
+        torch.from_numpy(_slots(places, v, u, mirrored)).to(device)
+        for v, u in zip(rows, columns, strict=True)
+    )
+    rowptr, column = (
+        torch.from_numpy(a.astype(np.int64)).to(device) for a in (pattern.indptr, pattern.indices)
+    )
+    return Pattern(rowptr, column, slots, shape)
+
+
+def _indices(dofs: Tensor, size: int) -> Ints:
+    """Degrees of freedom function by function `[functions, n_cells]`."""
+    index = np.int32 if max(size, dofs.numel()) < 2**31 else np.int64
+    return np.ascontiguousarray(dofs.cpu().numpy().T, dtype=index)
+
+
+def _incidence(groups: list[Ints], size: int) -> sp.csr_matrix:
+    """Which degrees of freedom each cell has `[n_cells, size]`."""
+    width = np.concatenate([np.full(g.shape[1], g.shape[0]) for g in groups])
+    indices = np.concatenate([g.T.reshape(-1) for g in groups])
+    indptr = np.r_[0, np.cumsum(width)].astype(indices.dtype)
+    return sp.csr_matrix((np.ones(len(indices), bool), indices, indptr), shape=(len(width), size))
+
+
+def _slots(places: sp.csr_matrix, rows: Ints, columns: Ints, mirrored: Ints | None) -> Ints:
+    """Place of each local entry; below the diagonal through `mirrored`, where it is given."""
+    out = np.empty((len(rows), *columns.shape), places.dtype)
+    for i, row in enumerate(rows):
+        wanted = columns if mirrored is None else columns[i:]
+        # Looked up by bisection within the row.
+        found = places[np.broadcast_to(row, wanted.shape).reshape(-1), wanted.reshape(-1)]
+        found = np.asarray(found).reshape(wanted.shape)
+        if mirrored is None:
+            out[i] = found
+        else:
+            out[i, i:], out[i:, i] = found, mirrored[found]
+    return out

@@ -151,32 +151,37 @@ def lagrange_basis(mesh: Mesh, degree: int) -> skfem.Basis:
 
 
 def gradient_of(function: Scalar) -> Scalar:
-    """Gradient `[m, d]` of a scalar torch function, by automatic differentiation."""
+    """Gradient `[m, d]` of a scalar torch function; differentiable where the positions are."""
 
     def gradient(x: Tensor) -> Tensor:
+        keep = torch.is_grad_enabled() and x.requires_grad
         with torch.enable_grad():
-            point = x.detach().requires_grad_(True)
+            point = x if keep else x.detach().requires_grad_(True)
             value = function(point)
             if not value.requires_grad:
                 return torch.zeros_like(x)
-            return torch.autograd.grad(value.sum(), point)[0]
+            return torch.autograd.grad(value.sum(), point, create_graph=keep)[0]
 
     return gradient
 
 
 def laplacian_of(function: Scalar) -> Scalar:
-    """Laplacian `[m]` of a scalar torch function, by automatic differentiation."""
+    """Laplacian `[m]` of a scalar torch function; differentiable where the positions are."""
 
     def laplacian(x: Tensor) -> Tensor:
+        keep = torch.is_grad_enabled() and x.requires_grad
         with torch.enable_grad():
-            point = x.detach().requires_grad_(True)
-            slope = torch.autograd.grad(function(point).sum(), point, create_graph=True)[0]
-            total = torch.zeros_like(x[:, 0])
+            point = x if keep else x.detach().requires_grad_(True)
+            total, value = torch.zeros_like(x[:, 0]), function(point)
+            if not value.requires_grad:
+                return total
+            slope = torch.autograd.grad(value.sum(), point, create_graph=True)[0]
             for k in range(x.shape[1]):
                 if slope.requires_grad:
-                    total += torch.autograd.grad(slope[:, k].sum(), point, retain_graph=True)[0][
-                        :, k
-                    ]
+                    (second,) = torch.autograd.grad(
+                        slope[:, k].sum(), point, retain_graph=True, create_graph=keep
+                    )
+                    total = total + second[:, k]
         return total
 
     return laplacian

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any, Literal
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
-from scipy.sparse.linalg import gmres, splu
+from scipy.sparse.linalg import gmres
 from torch import Tensor
 
 from ..mesh import MeshError
-from .dirichlet import Dirichlet, gathered
+from .elimination import Condition, reduction
 from .krylov import bicgstab, conjugate_gradients
-from .linear import DIRECT_2D, SolveError, amg, factorise
+from .linear import DIRECT_2D, SolveError, amg, factorise, factorise_lu
+from .sparse import csr_values, rows_of
 
 Method = Literal["auto", "direct", "amg", "cg", "bicgstab"]
 Array = NDArray[np.float64]
@@ -24,7 +26,7 @@ Array = NDArray[np.float64]
 def solve(
     matrix: Tensor,
     right: Tensor,
-    bcs: Sequence[Dirichlet] = (),
+    bcs: Sequence[Condition] = (),
     method: Method = "auto",
     tol: float = 1e-10,
 ) -> Tensor:
@@ -33,7 +35,8 @@ def solve(
     Args:
         matrix: sparse CSR `[n, n]`, as `assemble` gives it.
         right: `[n]`, or several right-hand sides `[n, k]`.
-        bcs: Dirichlet conditions, imposed by elimination; a symmetric matrix stays symmetric.
+        bcs: Dirichlet, periodic and slip conditions, imposed by elimination; a symmetric matrix
+            stays symmetric.
         method: see `LinearSolver`.
         tol: relative residual of iterative methods.
 
@@ -48,7 +51,7 @@ class LinearSolver:
 
     Args:
         matrix: sparse CSR `[n, n]`.
-        bcs: Dirichlet conditions.
+        bcs: conditions, imposed by elimination.
         method: "direct" (SuperLU), "amg" (multigrid-preconditioned conjugate gradients or GMRES),
             "cg" and "bicgstab" (Jacobi-preconditioned, in torch, on the matrix's device). "auto":
             Krylov on a GPU; else direct up to 200,000 unknowns and multigrid above.
@@ -61,25 +64,20 @@ class LinearSolver:
     def __init__(
         self,
         matrix: Tensor,
-        bcs: Sequence[Dirichlet] = (),
+        bcs: Sequence[Condition] = (),
         method: Method = "auto",
         tol: float = 1e-10,
     ) -> None:
         if matrix.layout != torch.sparse_csr or matrix.shape[0] != matrix.shape[1]:
             raise MeshError("solve needs a square sparse CSR matrix, as assemble gives it")
         n, device = matrix.shape[0], matrix.device
-        fixed, self._given = gathered(bcs, n, device)
-        self._free = torch.nonzero(~fixed).squeeze(1)
-        rowptr, column = matrix.crow_indices(), matrix.col_indices()
-        row = torch.repeat_interleave(torch.arange(n, device=device), rowptr.diff())
-        values = matrix.values()
-        new = torch.cumsum(~fixed, 0) - 1
-        inner = ~fixed[row] & ~fixed[column]
-        coupling = ~fixed[row] & fixed[column]
-        self._values = values[inner]
-        self._coupling = (new[row[coupling]], column[coupling], values[coupling])
+        self._reduced = reduction(bcs, n, device)
+        row, column, values = rows_of(matrix), matrix.col_indices(), csr_values(matrix)
+        given = self._reduced.number[column] < 0
+        self._coupling = (row[given], column[given], values[given])
+        row, column, self._values = self._reduced.congruence(row, column, values)
         self._size = n
-        self._system = _System(new[row[inner]], new[column[inner]], len(self._free), method, tol)
+        self._system = _System(row, column, len(self._reduced.free), method, tol)
 
     def __call__(self, right: Tensor) -> Tensor:
         """Solution for `[n]` or `[n, k]`."""
@@ -89,12 +87,23 @@ class LinearSolver:
             )
         flat = right.reshape(self._size, -1)
         row, column, values = self._coupling
-        lifted = torch.zeros_like(flat[self._free]).index_add(
-            0, row, (values * self._given[column])[:, None].expand(-1, flat.shape[1])
-        )
-        inner = _apply(self._values, flat[self._free] - lifted, self._system, transposed=False)
-        out = self._given[:, None].expand(-1, flat.shape[1])
-        return out.index_copy(0, self._free, inner).reshape(right.shape)
+        known = (values * self._reduced.given[column])[:, None].expand(-1, flat.shape[1])
+        load = self._reduced.restricted(flat.index_add(0, row, -known))
+        inner = _apply(self._values, load, self._system, transposed=False)
+        return self._reduced.expanded(inner).reshape(right.shape)
+
+    def with_values(self, bcs: Sequence[Condition]) -> LinearSolver:
+        """The same factorisation with other values of the same conditions.
+
+        Raises:
+            MeshError: conditions on other degrees of freedom.
+        """
+        reduced = reduction(bcs, self._size, self._values.device)
+        if not torch.equal(reduced.number, self._reduced.number):
+            raise MeshError("the conditions must hold the same degrees of freedom as before")
+        other = copy(self)
+        other._reduced = reduced
+        return other
 
 
 class _System:
@@ -152,7 +161,7 @@ class _System:
 
 def _lu(matrix: sp.csr_array) -> Any:
     try:
-        return splu(sp.csc_matrix(matrix))
+        return factorise_lu(matrix)
     except RuntimeError as error:
         raise SolveError(
             "the matrix is singular; are boundary conditions missing, or the mean of a pressure?"

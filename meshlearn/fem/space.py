@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from ..mesh import CELL_TYPES, Mesh, MeshError
+from ..mesh import CELL_TYPES, Locator, Mesh, MeshError
 from .elements import ReferenceElement, corner_weights, reference_element
+
+if TYPE_CHECKING:
+    from .places import Outside
+    from .traces import Trace
 
 Spec = str | tuple[str, int]
 
@@ -186,6 +190,37 @@ class FunctionSpace:
         element = self.blocks[block]
         return (dofs - element.offset) % max(element.components, 1)
 
+    @cached_property
+    def locator(self) -> Locator:
+        """Point location in the mesh, built when first used."""
+        return Locator(self.mesh)
+
+    def evaluate(self, dofs: Tensor, points: Tensor, outside: Outside = "raise") -> Any:
+        """Values `[m]` (`[m, k]`; a tuple for mixed spaces) at points `[m, d]`; see `evaluate`."""
+        from .evaluate import evaluate  # it builds on spaces
+
+        return evaluate(self, dofs, points, outside)
+
+    def project(self, function: Any, degree: int | None = None) -> Tensor:
+        """Coefficients of the L2 projection of a function; see `evaluate.project`."""
+        from .evaluate import project
+
+        return project(self, function, degree)
+
+    def restrict(self, tag: str, block: int | None = None) -> Tensor:
+        """Degrees of freedom of the cells of a tag, sorted `[k]`; see `evaluate.restrict`."""
+        from .evaluate import restrict
+
+        return restrict(self, tag, block)
+
+    def trace(
+        self, dofs: Tensor, on: str | Tensor = "boundary", degree: int | None = None, side: int = 0
+    ) -> Trace:
+        """Values, gradients and normals on facets; see `traces.trace`."""
+        from .traces import trace
+
+        return trace(self, dofs, on, degree, side)
+
     def __repr__(self) -> str:
         return f"FunctionSpace({', '.join(map(str, self.specs))}; {self.num_dofs} dofs)"
 
@@ -222,6 +257,11 @@ def _number(mesh: Mesh, elements: dict[str, ReferenceElement]) -> tuple[dict[str
     n_edges = len(topology.edges) if per["edge"] else 0
     start_face = start_edge + per["edge"] * n_edges
     start_cell = start_face + per["face"] * (topology.num_facets if per["face"] else 0)
+    # Cell types differ in how many functions sit inside (Q2 has one, P2 none).
+    inside = torch.zeros(mesh.num_cells + 1, dtype=torch.int64, device=device)
+    for cell, places in keys.items():
+        inside[1 + mesh.cell_ids[cell]] = places.count("cell")
+    first_inside = inside.cumsum(0)
     dofs = {}
     for cell, nodes in mesh.cells.items():
         mapped = geometry_nodes(cell, nodes)
@@ -237,11 +277,9 @@ def _number(mesh: Mesh, elements: dict[str, ReferenceElement]) -> tuple[dict[str
                     start_face + topology.find_facets(local) * per["face"] + entity.number
                 )
             else:
-                ids = mesh.cell_ids[cell].to(device)
-                columns.append(start_cell + ids * per["cell"] + entity.number)
+                columns.append(start_cell + first_inside[mesh.cell_ids[cell]] + entity.number)
         dofs[cell] = torch.stack(columns, dim=1)
-    total = start_cell + per["cell"] * mesh.num_cells
-    return dofs, total
+    return dofs, start_cell + int(first_inside[-1])
 
 
 def _place(cell: str, entity: Any) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cached_property
 
-import numpy as np
 import scipy.sparse as sp
 import torch
 from torch import Tensor
@@ -67,11 +66,7 @@ class Field(Monitor):
     def clip(self, low: float | None = None, high: float | None = None) -> Field:
         """Nodal values limited to [low, high]; eigenvalues, for a metric."""
         check_limits(low, high)
-        if self.values.dim() == 1:
-            return self.map(lambda m: m.clamp(low, high))
-        values, vectors = torch.linalg.eigh(self.values)
-        limited = values.clamp(low, high)
-        return Field(self.mesh, (vectors * limited[:, None, :]) @ vectors.transpose(1, 2))
+        return self.map(lambda m: _limited(m, low, high))
 
     def clip_quantiles(self, low: float = 0.0, high: float = 1.0) -> Field:
         """Scalar values limited to the given quantiles (0 to 1) of the nodal values."""
@@ -93,8 +88,9 @@ class Field(Monitor):
     def smoothed(self, length: float, passes: int = 3) -> Field:
         """Helmholtz filter: `passes` solves of (M_l + length^2 / passes L) m = M_l m.
 
-        Keeps a constant, the integral over the domain and positivity of M-matrix meshes; matrices
-        are filtered entry by entry.
+        Keeps a constant, the smallest value (eigenvalue) as a floor, and the integral over the
+        domain where cells are not so obtuse that the floor must hold; matrices are filtered entry
+        by entry.
 
         Args:
             length: distance over which features are smoothed, in the mesh's units.
@@ -110,9 +106,18 @@ class Field(Monitor):
         matrix = mass + length**2 / passes * stiffness(self.mesh.pos, simplices(self.mesh))
         solve = factorise(matrix)
         flat = self.values.reshape(len(self.values), -1).cpu().numpy()
-        low = flat.min(axis=0) if self.values.dim() == 1 else None
         for _ in range(passes):
             flat = solve(mass @ flat)
-        if low is not None:  # obtuse cells break the maximum principle: keep the floor
-            flat = np.maximum(flat, low)
-        return Field(self.mesh, torch.from_numpy(flat).to(self.values).reshape(self.values.shape))
+        smooth = torch.from_numpy(flat).to(self.values).reshape(self.values.shape)
+        # Obtuse cells break the maximum principle: keep the floor.
+        scalar = self.values.dim() == 1
+        floor = self.values.min() if scalar else torch.linalg.eigvalsh(self.values).min()
+        return Field(self.mesh, _limited(smooth, float(floor), None))
+
+
+def _limited(values: Tensor, low: float | None, high: float | None) -> Tensor:
+    """Densities, or the eigenvalues of metrics, not outside [low, high]."""
+    if values.dim() == 1:
+        return values.clamp(low, high)
+    spread, vectors = torch.linalg.eigh(values)
+    return (vectors * spread.clamp(low, high)[:, None, :]) @ vectors.transpose(1, 2)

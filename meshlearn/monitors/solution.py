@@ -56,9 +56,9 @@ class Hessian(Field):
 
     With ||H|| the Frobenius norm and d the dimension:
 
-    - "l2": (1 + ||H|| / a)^(2 d / (d + 4)), the density that minimises the L2 error of linear
-      interpolation, a such that the part beyond 1 has mean `strength` (Huang & Russell, *Adaptive
-      Moving Mesh Methods*, 2011, ch. 2);
+    - "l2": (1 + ||H|| / a)^g with g = 2 d / (d + 4), the density that minimises the L2 error of
+      linear interpolation, a such that (||H|| / a)^g has mean `strength` (Huang & Russell,
+      *Adaptive Moving Mesh Methods*, 2011, ch. 2);
     - "frobenius": 1 + strength ||H|| / max ||H||;
     - "metric": the anisotropic counterpart of "l2",
       det(I + |H| / a)^(-1 / (d + 4)) (I + |H| / a), a such that the mean density is 1 + strength.

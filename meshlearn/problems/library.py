@@ -40,7 +40,8 @@ def _layer(x: Tensor) -> Tensor:
 def _corner(x: Tensor) -> Tensor:
     """r^(2/3) sin(2 theta / 3) at a re-entrant corner whose missing quadrant is the lower right."""
     radius = _radius(x)
-    angle = torch.atan2(x[:, 1], x[:, 0]) % (2 * torch.pi)
+    # From -45 degrees on: the jump lies amid the missing quadrant, not on a side.
+    angle = (torch.atan2(x[:, 1], x[:, 0]) + torch.pi / 4) % (2 * torch.pi) - torch.pi / 4
     return radius ** (2 / 3) * torch.sin(2 * angle / 3)
 
 

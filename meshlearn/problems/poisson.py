@@ -7,9 +7,12 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from ..fem.reference import Scalar, laplacian_of, solve_reaction_diffusion
-from ..mesh import Mesh
-from .base import Problem, Solution
+from ..fem import Dirichlet, Field, FunctionSpace, assemble, assemble_linear, dot, grad, solve
+from ..fem.linear import DIRECT_3D
+from ..fem.reference import Scalar, laplacian_of
+from ..fem.solve import Method
+from ..mesh import CELL_TYPES, Mesh, MeshError
+from .base import Problem, Solution, as_function
 
 
 class Helmholtz(Problem):
@@ -29,7 +32,7 @@ class Helmholtz(Problem):
         reaction: float = 1.0,
         exact: Scalar | None = None,
     ) -> None:
-        self.source, self.boundary, self.reaction = _function(source), boundary, reaction
+        self.source, self.boundary, self.reaction = as_function(source), boundary, reaction
         self.exact = exact
 
     @classmethod
@@ -44,9 +47,35 @@ class Helmholtz(Problem):
         return problem
 
     def solve(self, mesh: Mesh, degree: int = 1) -> Solution:
-        """Lagrange elements of degree 1 or 2 on a mesh of one cell type."""
-        field = solve_reaction_diffusion(mesh, self.source, self.boundary, self.reaction, degree)
-        return Solution(field, self.exact)
+        """Lagrange elements of degree 1, 2 or (on simplices) 3; triangles and quads may mix.
+
+        The solution is differentiable in the node positions of the mesh.
+
+        Raises:
+            MeshError: no such element on these cells, a negative c, or a source that is not finite.
+        """
+        if self.reaction < 0:
+            raise MeshError(f"the reaction coefficient must not be negative, got {self.reaction}")
+        space = FunctionSpace(mesh, f"P{degree}")
+        # Twice the degree of the products along each axis, so that quads and hexahedra are exact.
+        simple = all(CELL_TYPES[cell].is_simplex for cell in mesh.cells)
+        order = None if simple else 2 * degree * mesh.dim
+        matrix = assemble(
+            lambda u, v, w: dot(grad(u), grad(v)) + self.reaction * (u * v), space, degree=order
+        )
+        # Sources with layers deserve more than the element's own order.
+        right = assemble_linear(lambda v, w: self._load(w.x) * v, space, degree=2 * degree + 4)
+        bc = Dirichlet(space, "boundary", self.boundary)
+        multigrid = mesh.dim == 3 and space.num_dofs > DIRECT_3D
+        method: Method = "amg" if multigrid else "auto"
+        dofs = solve(matrix, right, [bc], method, tol=1e-12)
+        return Solution(Field(space, dofs), self.exact)
+
+    def _load(self, x: Tensor) -> Tensor:
+        values = self.source(x)
+        if not bool(torch.isfinite(values).all()):
+            raise MeshError("the source is not finite in the domain")
+        return values
 
 
 class Poisson(Helmholtz):
@@ -70,10 +99,3 @@ class Poisson(Helmholtz):
     def manufactured(cls, exact: Scalar, reaction: float = 0.0) -> Self:
         """The problem that `exact` solves: source by automatic differentiation, g = exact."""
         return super().manufactured(exact, reaction)
-
-
-def _function(value: Scalar | float) -> Scalar:
-    if callable(value):
-        return value
-    constant = float(value)
-    return lambda x: torch.full_like(x[:, 0], constant)

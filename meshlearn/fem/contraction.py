@@ -1,0 +1,164 @@
+"""The one product of assembly: coefficients of a traced form times tables of reference functions.
+
+With G the coefficients pulled back to the reference cell (geometry and quadrature weights included)
+and R the products of reference functions at the quadrature points,
+
+    K[i, j, cell] = sum over alpha, beta, points of R[i, j, (a b q)] G[(a b q), cell].
+
+At inner facets "cell" is a pair of cells, whose functions are numbered one cell after the other.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from .elements import quadrature
+from .expressions import Bilinear, FormError, Linear, Primitive, argument, vector_element
+from .mapping import Mapping
+from .pullback import pulled_back, tabulated
+from .space import FunctionSpace
+
+
+class View(NamedTuple):
+    """Cells of one type as quadrature points see them.
+
+    Attributes:
+        geometry: at the points.
+        reference: the points in the reference cell `[q, d]`.
+    """
+
+    geometry: Mapping
+    reference: Tensor
+
+
+Local = list[tuple[slice, slice, Tensor]]
+"""Rows, columns and entries `[rows, columns, n_cells]` of blocks of local matrices."""
+
+
+def arguments(space: FunctionSpace, role: str, side: int = 0) -> Any:
+    """What a form gets as "trial" or "test" function; `side` is -1 where jump and avg choose it."""
+    d = space.mesh.dim
+    parts = [
+        argument(role, k, block.components, d, side)
+        if block.kind == "scalar"
+        else vector_element(role, k, d, block.kind, side)
+        for k, block in enumerate(space.blocks)
+    ]
+    return tuple(parts) if space.mixed else parts[0]
+
+
+def contracted(
+    expression: Any,
+    views: tuple[View, ...],
+    measure: Tensor,
+    trial: FunctionSpace | None,
+    test: FunctionSpace,
+    exact: int | None = None,
+) -> Local:
+    """Local matrices (vectors: one column) of a traced form.
+
+    Args:
+        expression: what the form returned.
+        views: the cells; the two sides of inner facets.
+        measure: quadrature weights times |det J| `[q, n_cells]`; |det J| alone with `exact`.
+        trial: None for a linear form.
+        test: space of v.
+        exact: degree of the quadrature to be summed up in R, where coefficients are constant.
+
+    Raises:
+        FormError: the form is not bilinear (linear).
+    """
+    terms = _terms(expression, bilinear=trial is not None)
+    count = len(views[0].reference)
+    rule = None if exact is None else quadrature(views[0].geometry.cell, exact)
+    tables: dict[Any, Tensor] = {}
+    groups: dict[tuple[Any, Any], dict[tuple[int, int], Any]] = defaultdict(dict)
+    for (a, b), coefficient in terms.items():
+        varies = isinstance(coefficient, Tensor) and coefficient.dim() > 0
+        scale = measure * (coefficient.reshape(count, -1) if varies else coefficient)
+        u_key, u_pull = _pulled(trial, a, views)
+        v_key, v_pull = _pulled(test, b, views)
+        target = groups[v_key, u_key]
+        for beta, g in v_pull:
+            scaled = scale * g
+            for alpha, f in u_pull:
+                value = scaled * f
+                known = target.get((beta, alpha))
+                target[beta, alpha] = value if known is None else known + value
+    local: Local = []
+    for (v_key, u_key), pulled in groups.items():
+        v_table = _table(test, v_key, views, rule, tables, "test")
+        u_table = _table(trial, u_key, views, rule, tables, "trial")
+        kernel, stack = [], []
+        for (beta, alpha), value in pulled.items():
+            product = torch.einsum("qi,qj->ijq", v_table[beta], u_table[alpha])
+            if rule is not None:
+                product = (product * rule[1]).sum(dim=2, keepdim=True)
+            kernel.append(product)
+            stack.append(value.expand(product.shape[2], -1))
+        r = torch.cat(kernel, dim=2).to(measure)
+        entries = (r.flatten(0, 1) @ torch.cat(stack)).reshape(*r.shape[:2], -1)
+        local.append((_local_rows(test, v_key, views), _local_rows(trial, u_key, views), entries))
+    return local
+
+
+def _terms(expression: Any, *, bilinear: bool) -> dict[tuple[Any, Any], Any]:
+    if bilinear:
+        if not isinstance(expression, Bilinear):
+            raise FormError("a bilinear form must return a scalar linear in both u and v")
+        return dict(expression.terms)
+    if not isinstance(expression, Linear) or expression.shape != ():
+        raise FormError("a linear form must return a scalar linear in v")
+    return {(None, b): c for b, c in expression.entries[()].items()}
+
+
+def _pulled(
+    space: FunctionSpace | None, primitive: Primitive | None, views: tuple[View, ...]
+) -> tuple[Any, list[tuple[int, Any]]]:
+    """Group of degrees of freedom that a primitive belongs to, and its reference functions."""
+    if space is None or primitive is None:
+        return None, [(0, 1.0)]
+    if primitive.side < 0:
+        raise FormError("at inner facets u and v have two values: use jump, avg or side")
+    kind = space.blocks[primitive.block].kind
+    component = primitive.component if kind == "scalar" else -1
+    geometry = views[primitive.side].geometry
+    pull = pulled_back(kind, primitive.component, primitive.derivative, geometry)
+    return (primitive.block, component, primitive.side), pull
+
+
+def _table(
+    space: FunctionSpace | None,
+    key: Any,
+    views: tuple[View, ...],
+    rule: tuple[Tensor, Tensor] | None,
+    tables: dict[Any, Tensor],
+    role: str,
+) -> Tensor:
+    points = views[0].reference if rule is None else rule[0]
+    if space is None:
+        return torch.ones(1, len(points), 1, dtype=torch.float64)
+    block, _, side = key
+    if (block, side, role) not in tables:
+        points = views[side].reference if rule is None else rule[0]
+        element = space.blocks[block].elements[views[side].geometry.cell]
+        tables[block, side, role] = tabulated(element, points)
+    return tables[block, side, role]
+
+
+def _local_rows(space: FunctionSpace | None, key: Any, views: tuple[View, ...]) -> slice:
+    """Rows of a group in the local numbering of `FunctionSpace.cell_dofs`, side after side."""
+    if space is None:
+        return slice(0, 1)
+    block, component, side = key
+    cells = [view.geometry.cell for view in views]
+    before = [(b, cells[k]) for k in range(side) for b in space.blocks]
+    before += [(b, cells[side]) for b in space.blocks[:block]]
+    begin = sum(b.elements[cell].size * max(b.components, 1) for b, cell in before)
+    count = max(space.blocks[block].components, 1)
+    size = space.blocks[block].elements[cells[side]].size * count
+    return slice(begin + max(component, 0), begin + size, count)

@@ -1,0 +1,127 @@
+"""Steady Navier-Stokes equations, (u . grad) u - nu lap u + grad p = f, div u = 0."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..fem import Field, SolveError, assemble, assemble_linear, newton, residual, solve
+from ..mesh import Mesh, MeshError
+from .flow import Discrete, Element, Flow, FlowSolution, convection, creeping, discretised
+
+_PICARD_STEPS, _NEWTON_STEPS = 3, 12
+_SLOWEST = 1e4
+"""Continuation starts at the viscosity times this at the most."""
+
+
+class NavierStokes(Flow):
+    """Steady incompressible flow in 2D or 3D; arguments as `Stokes`.
+
+    Example: a lid that drives the fluid in a square at Reynolds number 100.
+
+    >>> import meshlearn as ml
+    >>> cavity = ml.problems.NavierStokes(0.01, {"top": (1.0, 0.0), "left": 0.0,
+    ...                                          "right": 0.0, "bottom": 0.0})
+    >>> solution = cavity.solve(ml.generate.rectangle(16, 16))
+    >>> abs(float(solution.u[:, 0].min()) + 0.21) < 0.01
+    True
+    """
+
+    def solve(
+        self,
+        mesh: Mesh,
+        element: Element = "taylor-hood",
+        start: FlowSolution | None = None,
+        tol: float = 1e-10,
+    ) -> FlowSolution:
+        """Picard's iteration, then Newton's, from flows of larger viscosity where it needs them.
+
+        Args:
+            mesh: the mesh.
+            element: see `flow.Element`.
+            start: a solution in the same space, a similar flow; Stokes flow by default.
+            tol: of the residual, relative to that at the start.
+
+        Returns:
+            The flow; differentiable in positions and data.
+
+        Raises:
+            MeshError: unknown tag or element, or values or a start that do not fit.
+            SolveError: no steady flow was found.
+        """
+        problem = discretised(self, mesh, element)
+        first = None if start is None else start.field.dofs.detach()
+        if first is not None and first.shape != (problem.space.num_dofs,):
+            raise MeshError("the start must be a solution with the same elements on the same mesh")
+        dofs = problem.with_mean_pressure(_solved(problem, first, tol, 1.0))
+        form = partial(momentum, problem)
+        left = residual(form, problem.space, dofs, degree=problem.degree)
+        return FlowSolution(Field(problem.space, dofs), left)
+
+
+def momentum(problem: Discrete, u: Any, v: Any, w: Any) -> Any:
+    """Residual form of a steady flow."""
+    viscous = creeping(problem.flow.viscosity, u, v)
+    return viscous + convection(u[0], u[0], v[0]) - problem.load(v, w)
+
+
+def tangent(problem: Discrete, du: Any, v: Any, w: Any) -> Any:
+    """Its derivative at the state `w.u`."""
+    (u, _), (change, _), (test, _) = w.u, du, v
+    viscous = creeping(problem.flow.viscosity, du, v)
+    return viscous + convection(u, change, test) + convection(change, u, test)
+
+
+def picard(problem: Discrete, u: Any, v: Any, w: Any) -> Any:
+    """The flow that the velocity `w.u` carries along: Oseen's equations."""
+    return creeping(problem.flow.viscosity, u, v) + convection(w.u[0], u[0], v[0])
+
+
+def _solved(problem: Discrete, start: Tensor | None, tol: float, factor: float) -> Tensor:
+    """Solution at `factor` times the viscosity, by continuation from twice that on failure."""
+    flow = replace(problem.flow, viscosity=problem.flow.viscosity * factor)
+    thicker = replace(problem, flow=flow)
+    try:
+        return _iterated(thicker, start, tol)
+    except SolveError:
+        if factor >= _SLOWEST:
+            raise
+    with torch.no_grad():
+        nearby = _solved(problem, start, max(tol, 1e-6), 2 * factor)
+    return _iterated(thicker, nearby, tol)
+
+
+def _iterated(problem: Discrete, start: Tensor | None, tol: float) -> Tensor:
+    space, degree = problem.space, problem.degree
+    if start is None:
+        with torch.no_grad():
+            start = _carried(problem)
+    found = newton(
+        partial(momentum, problem),
+        space,
+        problem.conditions,
+        start,
+        partial(tangent, problem),
+        tol,
+        _NEWTON_STEPS,
+        degree=degree,
+    )
+    return found.dofs
+
+
+def _carried(problem: Discrete) -> Tensor:
+    """A few of Picard's steps from Stokes flow."""
+    space, degree = problem.space, problem.degree
+    viscosity = problem.flow.viscosity
+    right = assemble_linear(problem.load, space, degree=degree)
+    matrix = assemble(lambda u, v, w: creeping(viscosity, u, v), space)
+    dofs = solve(matrix, right, problem.conditions)
+    for _ in range(_PICARD_STEPS):
+        field = Field(space, dofs)
+        matrix = assemble(partial(picard, problem), space, degree=degree, u=field)
+        dofs = solve(matrix, right, problem.conditions)
+    return dofs

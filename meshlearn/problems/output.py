@@ -1,0 +1,101 @@
+"""From finite-element functions to nodal values and files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..fem import Field
+from ..fem.elements import vertices
+from ..fem.space import geometry_nodes
+from ..mesh import Mesh, MeshError
+from ..mesh.files.replacing import replacing
+
+
+def nodal_values(field: Field, block: int = 0) -> Tensor:
+    """Values at the nodes `[n]`, or `[n, k]` of a vector; of discontinuous elements the mean.
+
+    Args:
+        field: the function.
+        block: which element of a mixed space.
+
+    Raises:
+        MeshError: an element of H(div) or H(curl).
+    """
+    element, mesh = field.space.blocks[block], field.space.mesh
+    if element.kind != "scalar":
+        raise MeshError(f"element {element.name!r} has no values at nodes; project it first")
+    count = max(element.components, 1)
+    reference = next(iter(element.elements.values()))
+    if len(reference.entities[0].nodes) == 1:
+        begin = element.offset
+        out = field.dofs[begin : begin + mesh.num_nodes * count].reshape(-1, count)
+        return out if element.components else out[:, 0]
+    total = field.dofs.new_zeros(mesh.num_nodes, count)
+    times = field.dofs.new_zeros(mesh.num_nodes)
+    for cell, nodes in mesh.cells.items():
+        table, _ = element.elements[cell].tabulate(vertices(cell))
+        places = element.dofs[cell][:, :, None] * count + torch.arange(count, device=nodes.device)
+        corner = torch.einsum("nk,ckj->cnj", table.to(total), field.dofs[element.offset + places])
+        owner = geometry_nodes(cell, nodes).reshape(-1)
+        total = total.index_add(0, owner, corner.reshape(-1, count))
+        times = times.index_add(0, owner, torch.ones_like(owner, dtype=times.dtype))
+    out = total / times[:, None]
+    return out if element.components else out[:, 0]
+
+
+def write_fields(
+    mesh: Mesh,
+    path: str | Path,
+    node: Mapping[str, Tensor],
+    cell: Mapping[str, Tensor] | None = None,
+) -> Path:
+    """Write a mesh with node and cell fields; the format goes by the suffix.
+
+    Returns:
+        The path.
+    """
+    out = mesh.moved(mesh.pos.detach())
+    for kind, fields in (("node", node), ("cell", cell or {})):
+        for name, values in fields.items():
+            out.set_field(name, values.detach(), kind)
+    out.write(path)
+    return Path(path)
+
+
+def write_series(
+    mesh: Mesh, path: str | Path, times: Tensor, states: Sequence[Mapping[str, Tensor]]
+) -> Path:
+    """Write one VTU file a time beside a .pvd file that lists them (ParaView opens it).
+
+    Args:
+        mesh: the mesh of all states.
+        path: ends in .pvd.
+        times: `[k]`.
+        states: node fields at each time.
+
+    Raises:
+        MeshError: another suffix, or a folder that cannot be written.
+    """
+    target = Path(path)
+    if target.suffix.lower() != ".pvd":
+        raise MeshError(f"a series is a .pvd file, got {target.name!r}; end the name in .pvd")
+    entries = []
+    with replacing(target) as listing:
+        for k, (time, fields) in enumerate(zip(times.tolist(), states, strict=True)):
+            name = f"{target.stem}_{k:05d}.vtu"
+            write_fields(mesh, listing.parent / name, fields)
+            entries.append(f'    <DataSet timestep="{time!r}" part="0" file="{name}"/>')
+        lines = [
+            '<?xml version="1.0"?>',
+            '<VTKFile type="Collection" version="0.1">',
+            "  <Collection>",
+            *entries,
+            "  </Collection>",
+            "</VTKFile>",
+        ]
+        listing.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return target

@@ -6,26 +6,33 @@ sum over quadrature points is done in advance, exactly.
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
 from collections.abc import Callable, Iterator
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..mesh import CELL_TYPES, Mesh, MeshError
 from .context import Context
-from .contraction import Local, View, arguments, contracted
+from .contraction import Local, View, arguments, contracted, is_uniform
 from .elements import quadrature
 from .expressions import plain
 from .facets import FacetGroup, facet_groups, facet_quadrature
 from .interior import integrate_interior, interior_matrix, interior_vector
-from .mapping import Mapping, mapping
+from .mapping import Mapping, coordinates_of, mapping
 from .pattern import Pattern, build_pattern
 from .space import FunctionSpace
 
 Form = Callable[..., Any]
-MEMORY_MB = 256
-"""Cells are assembled in chunks whose working arrays stay below this."""
+MEMORY_MB = 32
+"""Cells are assembled in chunks whose working arrays stay below this: in the cache of a CPU, where
+they are reused from chunk to chunk (new pages cost more than the arithmetic)."""
+_GPU_MEMORY_MB = 1024
+_ARRAYS = 64
+"""Working vectors per quadrature point, besides the local matrix."""
 
 
 def assemble(
@@ -35,7 +42,7 @@ def assemble(
     *,
     on: str = "cells",
     degree: int | None = None,
-    memory_mb: int = MEMORY_MB,
+    memory_mb: int | None = None,
     **fields: Any,
 ) -> Tensor:
     """Matrix of a bilinear form, `A[i, j] = a(phi_j, psi_i)`.
@@ -49,7 +56,8 @@ def assemble(
             `w.n` points from the first side to the second, and the matrix couples both cells.
         degree: of the quadrature where coefficients vary in a cell; twice the degree of the
             elements by default (and 2 more for quads and hexahedra).
-        memory_mb: bound of the working memory of one chunk of cells.
+        memory_mb: bound of the working memory of one chunk of cells; by default `MEMORY_MB`,
+            and more on a GPU.
         **fields: what the form finds as `w.<name>`: a `Field`, a value per cell `[n_cells]` in
             canonical order, or a number.
 
@@ -64,6 +72,7 @@ def assemble(
     test = trial if test is None else test
     if test.mesh.topology is not trial.mesh.topology:
         raise MeshError("trial and test space must be on the same mesh")
+    memory_mb = _memory(trial.mesh) if memory_mb is None else memory_mb
     if on == "interior":
         return interior_matrix(form, trial, test, degree, memory_mb, fields)
     pattern = cell_pattern(trial, test)
@@ -71,8 +80,8 @@ def assemble(
     for part in _parts(form, trial, test, on, degree, memory_mb, fields):
         slots = pattern.slots[part.group]
         for v_rows, u_rows, local in part.local:
-            chosen = slots[v_rows][:, u_rows][:, :, part.rows]
-            values = values.index_add(0, chosen.reshape(-1), local.reshape(-1))
+            chosen = slots[v_rows, u_rows][:, :, part.rows]
+            values.index_add_(0, chosen.reshape(-1), local.reshape(-1))
     return pattern.matrix(values)
 
 
@@ -82,17 +91,18 @@ def assemble_linear(
     *,
     on: str = "cells",
     degree: int | None = None,
-    memory_mb: int = MEMORY_MB,
+    memory_mb: int | None = None,
     **fields: Any,
 ) -> Tensor:
     """Vector of a linear form, `b[i] = l(psi_i)`; arguments as `assemble`."""
+    memory_mb = _memory(test.mesh) if memory_mb is None else memory_mb
     if on == "interior":
         return interior_vector(form, test, degree, memory_mb, fields)
     out = test.mesh.pos.new_zeros(test.num_dofs)
     for part in _parts(form, None, test, on, degree, memory_mb, fields):
         dofs = test.cell_dofs(part.cell)[part.rows].T
         for v_rows, _, local in part.local:
-            out = out.index_add(0, dofs[v_rows].reshape(-1), local.reshape(-1))
+            out.index_add_(0, dofs[v_rows].reshape(-1), local.reshape(-1))
     return out
 
 
@@ -101,9 +111,9 @@ def integrate(
 ) -> Tensor:
     """Integral of `form(w)` over the mesh or what `on` names (see `assemble`), a scalar."""
     if on == "interior":
-        return integrate_interior(form, mesh, degree, MEMORY_MB, fields)
+        return integrate_interior(form, mesh, degree, _memory(mesh), fields)
     total = mesh.pos.new_zeros(())
-    for chunk in _chunks(mesh, on, degree, MEMORY_MB, 1):
+    for chunk in _chunks(mesh, on, degree, _memory(mesh)):
         context = chunk.context(fields)
         value = plain(form(context))
         if isinstance(value, int | float):
@@ -129,6 +139,10 @@ def cell_pattern(trial: FunctionSpace, test: FunctionSpace) -> Pattern:
     return pattern
 
 
+def _memory(mesh: Mesh) -> int:
+    return _GPU_MEMORY_MB if mesh.pos.is_cuda else MEMORY_MB
+
+
 class _Part:
     """Local matrices or vectors of some cells of one type."""
 
@@ -148,9 +162,10 @@ class _Chunk:
         reference: Tensor,
         weights: Tensor,
         facet: FacetGroup | None,
+        coordinates: list[Tensor] | None = None,
     ) -> None:
         self.mesh, self.cell, self.rows, self.reference = mesh, cell, rows, reference
-        self.geometry: Mapping = mapping(mesh, cell, reference, rows)
+        self.geometry: Mapping = mapping(mesh, cell, reference, rows, coordinates)
         self.normal: Tensor | None = None
         if facet is None:
             self.weights = weights.to(mesh.pos)[:, None] * self.geometry.determinant.abs()
@@ -160,12 +175,18 @@ class _Chunk:
 
     def context(self, fields: dict[str, Any]) -> Context:
         ids = self.mesh.cell_ids[self.cell][self.rows]
-        every = torch.arange(len(self.mesh.cells[self.cell]), device=ids.device)[self.rows]
+        every = self.rows
+        if isinstance(every, slice):
+            every = torch.arange(every.start, every.stop, device=ids.device)
         return Context(self.geometry, self.reference, fields, every, ids, self.normal)
 
 
-def _chunks(mesh: Mesh, on: str, degree: int, memory_mb: int, arrays: int) -> Iterator[_Chunk]:
-    """All cells or facets that `on` names, cut so that `arrays` vectors per point fit."""
+def _chunks(mesh: Mesh, on: str, degree: int, memory_mb: int, entries: int = 0) -> Iterator[_Chunk]:
+    """All cells or facets that `on` names, cut so that working arrays fit.
+
+    `entries` is the size of a local matrix.
+    """
+    coordinates = coordinates_of(mesh)
     if on == "cells" or on in mesh.cell_tags:
         member = None
         if on != "cells":
@@ -176,15 +197,15 @@ def _chunks(mesh: Mesh, on: str, degree: int, memory_mb: int, arrays: int) -> It
             ids = mesh.cell_ids[cell]
             rows = None if member is None else torch.nonzero(member[ids]).squeeze(1)
             count = len(ids) if rows is None else len(rows)
-            size = max(1, memory_mb * 125_000 // (arrays * len(points)))
+            size = max(1, memory_mb * 125_000 // (_ARRAYS * len(points) + 2 * entries))
             for begin in range(0, count, size):
                 piece: Any = slice(begin, min(begin + size, count))
                 piece = piece if rows is None else rows[piece]
-                yield _Chunk(mesh, cell, piece, points, weights, None)
+                yield _Chunk(mesh, cell, piece, points, weights, None, coordinates)
         return
     for facet in facet_groups(mesh, on):
         points, weights = facet_quadrature(facet, degree)
-        yield _Chunk(mesh, facet.cell, facet.rows, points, weights, facet)
+        yield _Chunk(mesh, facet.cell, facet.rows, points, weights, facet, coordinates)
 
 
 def _parts(
@@ -200,46 +221,46 @@ def _parts(
     mesh = test.mesh
     u = None if trial is None else arguments(trial, "trial")
     v = arguments(test, "test")
-    call = (lambda w: form(v, w)) if u is None else (lambda w: form(u, v, w))
+    call = partial(form, v) if u is None else partial(form, u, v)
     spaces = [s for s in (trial, test) if s is not None]
     order = 2 * max(s.degree for s in spaces) if degree is None else degree
     types = list(mesh.cells)
     on_cells = on == "cells" or on in mesh.cell_tags
     curved = any(not CELL_TYPES[cell].is_simplex for cell in types)
-    if on_cells and not curved and _constant(call, mesh, on, fields):
-        # One point: coefficients and Jacobian are constant in each cell, R integrates exactly.
-        for chunk in _chunks(mesh, on, 1, memory_mb, 64):
-            yield _part(call, chunk, types, trial, test, fields, order)
-        return
-    order += 2 if curved and degree is None else 0
-    for chunk in _chunks(mesh, on, order, memory_mb, 64):
-        yield _part(call, chunk, types, trial, test, fields, None)
+    traced = _traced(call, mesh, fields) if on_cells else _Traced(None, constant=False)
+    exact = order if on_cells and not curved and traced.constant else None
+    # One point: coefficients and Jacobian are constant in each cell, R integrates exactly.
+    order = 1 if exact is not None else order + (2 if curved and degree is None else 0)
+    entries = math.prod(max(s.cell_dofs(cell).shape[1] for cell in types) for s in spaces)
+    tables: dict[str, dict[Any, Any]] = defaultdict(dict)
+    for chunk in _chunks(mesh, on, order, memory_mb, entries):
+        part = _Part(chunk.cell, types.index(chunk.cell), chunk.rows)
+        measure = chunk.weights if exact is None else chunk.geometry.determinant.abs()
+        views = (View(chunk.geometry, chunk.reference),)
+        uniform = traced.expression is not None
+        expression = traced.expression if uniform else call(chunk.context(fields))
+        shared = tables[chunk.cell] if on_cells else None
+        part.local = contracted(expression, views, measure, trial, test, exact, shared)
+        yield part
 
 
-def _constant(call: Callable[[Any], Any], mesh: Mesh, on: str, fields: dict[str, Any]) -> bool:
-    """Whether the form asks for nothing that varies inside a cell (traced on one cell)."""
+class _Traced(NamedTuple):
+    """What reading a form on one cell of each type tells.
+
+    Attributes:
+        expression: of the form, if it is the same in all cells.
+        constant: whether the form asks for nothing that varies inside a cell.
+    """
+
+    expression: Any
+    constant: bool
+
+
+def _traced(call: Callable[[Any], Any], mesh: Mesh, fields: dict[str, Any]) -> _Traced:
+    expression, constant = None, True
     for cell in mesh.cells:
         points, weights = quadrature(cell, 1)
-        chunk = _Chunk(mesh, cell, slice(0, 1), points, weights, None)
-        context = chunk.context(fields)
-        call(context)
-        if context.varying:
-            return False
-    return True
-
-
-def _part(
-    call: Callable[[Any], Any],
-    chunk: _Chunk,
-    types: list[str],
-    trial: FunctionSpace | None,
-    test: FunctionSpace,
-    fields: dict[str, Any],
-    exact: int | None,
-) -> _Part:
-    """Local matrices of a chunk; `exact` is the quadrature degree summed up in R, if constant."""
-    part = _Part(chunk.cell, types.index(chunk.cell), chunk.rows)
-    measure = chunk.weights if exact is None else chunk.geometry.determinant.abs()
-    views = (View(chunk.geometry, chunk.reference),)
-    part.local = contracted(call(chunk.context(fields)), views, measure, trial, test, exact)
-    return part
+        context = _Chunk(mesh, cell, slice(0, 1), points, weights, None).context(fields)
+        expression = call(context)
+        constant = constant and not context.varying
+    return _Traced(expression if is_uniform(expression) else None, constant)

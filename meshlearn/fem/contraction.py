@@ -5,7 +5,8 @@ and R the products of reference functions at the quadrature points,
 
     K[i, j, cell] = sum over alpha, beta, points of R[i, j, (a b q)] G[(a b q), cell].
 
-At inner facets "cell" is a pair of cells, whose functions are numbered one cell after the other.
+A form that is symmetric in u and v needs only half of both: G_ab = G_ba. At inner facets "cell" is
+a pair of cells, whose functions are numbered one cell after the other.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ def contracted(
     trial: FunctionSpace | None,
     test: FunctionSpace,
     exact: int | None = None,
+    tables: dict[Any, Any] | None = None,
 ) -> Local:
     """Local matrices (vectors: one column) of a traced form.
 
@@ -68,6 +70,7 @@ def contracted(
         trial: None for a linear form.
         test: space of v.
         exact: degree of the quadrature to be summed up in R, where coefficients are constant.
+        tables: what calls with the same spaces and reference points share; filled here.
 
     Raises:
         FormError: the form is not bilinear (linear).
@@ -75,35 +78,102 @@ def contracted(
     terms = _terms(expression, bilinear=trial is not None)
     count = len(views[0].reference)
     rule = None if exact is None else quadrature(views[0].geometry.cell, exact)
-    tables: dict[Any, Tensor] = {}
+    tables = {} if tables is None else tables
+    symmetric = trial is test and len(views) == 1 and _is_symmetric(terms)
     groups: dict[tuple[Any, Any], dict[tuple[int, int], Any]] = defaultdict(dict)
     for (a, b), coefficient in terms.items():
-        varies = isinstance(coefficient, Tensor) and coefficient.dim() > 0
-        scale = measure * (coefficient.reshape(count, -1) if varies else coefficient)
         u_key, u_pull = _pulled(trial, a, views)
         v_key, v_pull = _pulled(test, b, views)
+        if symmetric and u_key < v_key:
+            continue
+        varies = isinstance(coefficient, Tensor) and coefficient.dim() > 0
+        scale = _times(measure, coefficient.reshape(count, -1) if varies else coefficient)
         target = groups[v_key, u_key]
         for beta, g in v_pull:
-            scaled = scale * g
+            scaled = _times(scale, g)
             for alpha, f in u_pull:
-                value = scaled * f
-                known = target.get((beta, alpha))
-                target[beta, alpha] = value if known is None else known + value
+                if not symmetric or u_key != v_key or alpha <= beta:
+                    _add_product(target, (beta, alpha), scaled, f)
     local: Local = []
     for (v_key, u_key), pulled in groups.items():
+        twice = symmetric and u_key == v_key
+        r = _kernel(trial, test, (v_key, u_key), tuple(pulled), views, rule, tables, twice=twice)
+        r = r.to(measure)
+        stack = [value.expand(r.shape[2] // len(pulled), -1) for value in pulled.values()]
+        entries = (r.flatten(0, 1) @ torch.cat(stack)).reshape(*r.shape[:2], -1)
+        rows, columns = _local_rows(test, v_key, views), _local_rows(trial, u_key, views)
+        local.append((rows, columns, entries))
+        if symmetric and not twice:
+            local.append((columns, rows, entries.transpose(0, 1)))
+    return local
+
+
+def is_uniform(expression: Any) -> bool:
+    """Whether no coefficient of a form has a value per point."""
+    if isinstance(expression, Bilinear):
+        coefficients = list(expression.terms.values())
+    elif isinstance(expression, Linear):
+        coefficients = [c for entry in expression.entries.flat for c in entry.values()]
+    else:
+        return False
+    return not any(isinstance(c, Tensor) and c.dim() > 0 for c in coefficients)
+
+
+def _is_symmetric(terms: dict[tuple[Any, Any], Any]) -> bool:
+    """Whether exchanging u and v leaves a form as it is."""
+    for (a, b), coefficient in terms.items():
+        other = terms.get((b, a))
+        if other is coefficient:
+            continue
+        numbers = isinstance(other, int | float) and isinstance(coefficient, int | float)
+        if not numbers or other != coefficient:
+            return False
+    return True
+
+
+def _times(values: Tensor, factor: Any) -> Tensor:
+    return values if isinstance(factor, int | float) and factor == 1 else values * factor
+
+
+def _add_product(target: dict[Any, Any], key: Any, first: Tensor, second: Any) -> None:
+    known = target.get(key)
+    if known is None:
+        target[key] = _times(first, second)
+    elif isinstance(second, Tensor):
+        target[key] = torch.addcmul(known, first, second)
+    else:
+        target[key] = known + _times(first, second)
+
+
+def _kernel(
+    trial: FunctionSpace | None,
+    test: FunctionSpace,
+    key: tuple[Any, Any],
+    pairs: tuple[tuple[int, int], ...],
+    views: tuple[View, ...],
+    rule: tuple[Tensor, Tensor] | None,
+    tables: dict[Any, Any],
+    *,
+    twice: bool,
+) -> Tensor:
+    """Products of reference functions `[test functions, trial functions, pairs (x points)]`.
+
+    With `twice` a pair (beta, alpha) also stands for (alpha, beta).
+    """
+    v_key, u_key = key
+    known = ("kernel", key, pairs, twice)
+    if known not in tables:
         v_table = _table(test, v_key, views, rule, tables, "test")
         u_table = _table(trial, u_key, views, rule, tables, "trial")
-        kernel, stack = [], []
-        for (beta, alpha), value in pulled.items():
+        kernel = []
+        for beta, alpha in pairs:
             product = torch.einsum("qi,qj->ijq", v_table[beta], u_table[alpha])
-            if rule is not None:
-                product = (product * rule[1]).sum(dim=2, keepdim=True)
-            kernel.append(product)
-            stack.append(value.expand(product.shape[2], -1))
-        r = torch.cat(kernel, dim=2).to(measure)
-        entries = (r.flatten(0, 1) @ torch.cat(stack)).reshape(*r.shape[:2], -1)
-        local.append((_local_rows(test, v_key, views), _local_rows(trial, u_key, views), entries))
-    return local
+            if twice and alpha != beta:
+                product = product + product.transpose(0, 1)
+            kernel.append(product if rule is None else product @ rule[1][:, None])
+        tables[known] = torch.cat(kernel, dim=2)
+    out: Tensor = tables[known]
+    return out
 
 
 def _terms(expression: Any, *, bilinear: bool) -> dict[tuple[Any, Any], Any]:
@@ -136,7 +206,7 @@ def _table(
     key: Any,
     views: tuple[View, ...],
     rule: tuple[Tensor, Tensor] | None,
-    tables: dict[Any, Tensor],
+    tables: dict[Any, Any],
     role: str,
 ) -> Tensor:
     points = views[0].reference if rule is None else rule[0]
@@ -147,7 +217,8 @@ def _table(
         points = views[side].reference if rule is None else rule[0]
         element = space.blocks[block].elements[views[side].geometry.cell]
         tables[block, side, role] = tabulated(element, points)
-    return tables[block, side, role]
+    out: Tensor = tables[block, side, role]
+    return out
 
 
 def _local_rows(space: FunctionSpace | None, key: Any, views: tuple[View, ...]) -> slice:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -204,24 +204,18 @@ def reinterpolate(field: Field, space: FunctionSpace) -> Tensor:
         raise MeshError("the spaces must have the same elements with the same components")
     if not all(e.nodal for b in space.blocks for e in b.elements.values()):
         raise MeshError("reinterpolate needs elements with point values; use project")
-    out = field.dofs.new_zeros(space.num_dofs)
-    for cell, context, k in _at_nodes(space):
-        block, values = space.blocks[k], context.evaluate(field)
-        value = (values[k] if field.space.mixed else values).value
-        width, dofs = max(block.components, 1), block.dofs[cell]
-        index = block.offset + dofs.T[:, :, None] * width + torch.arange(width, device=dofs.device)
-        out = out.index_copy(0, index.reshape(-1), value.reshape(-1))
-    return out
-
-
-def _at_nodes(space: FunctionSpace) -> Iterator[tuple[str, Context, int]]:
-    """All cells of a type at the places of the degrees of freedom of an element."""
+    out = {}
     for cell, ids in space.mesh.cell_ids.items():
-        rows = torch.arange(len(ids), device=ids.device)
+        rows, columns = torch.arange(len(ids), device=ids.device), []
         for k, block in enumerate(space.blocks):
             reference = block.elements[cell].points
             geometry = mapping(space.mesh, cell, reference)
-            yield cell, Context(geometry, reference, {}, rows, ids), k
+            values = Context(geometry, reference, {}, rows, ids).evaluate(field)
+            value = (values[k] if field.space.mixed else values).value
+            by_place = value.reshape(len(reference), len(ids), -1)
+            columns.append(by_place.transpose(0, 1).flatten(1))
+        out[cell] = torch.cat(columns, dim=1)
+    return space.from_cells(out)
 
 
 def _known(function: Any, w: Context, shape: tuple[int, ...]) -> Any:

@@ -58,8 +58,8 @@ def goal_estimate(
         linear: `(v, w)`.
         functional: J, a differentiable function of a field, as
             `lambda u: integrate(lambda w: w.u.value * weight(w.x), mesh, u=u)`.
-        bcs: the Dirichlet conditions of any space, `lambda V: [Dirichlet(V, "walls")]`; their
-            values do not matter.
+        bcs: the Dirichlet conditions of any space, `lambda V: [Dirichlet(V, "walls")]`. Their
+            values do not matter: what u_h lacks of the boundary data is not part of the estimate.
         dual: "enriched" solves the adjoint problem in the next degree; "recovered" in the same
             space (P1 scalars), with a quadratic recovered on patches of nodes.
         degree: of the quadrature; one more than twice that of the dual by default.

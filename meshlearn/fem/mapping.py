@@ -58,13 +58,13 @@ def mapping(
         cell: the type.
         reference: the points.
         rows: which cells, all by default.
-        coordinates: `coordinates_of(mesh)`, where it serves several calls.
+        coordinates: `coordinates_of(mesh)`, faster where it serves several calls.
     """
     d, simplex = mesh.dim, CELL_TYPES[cell].is_simplex
     columns = mesh.topology.remember(("mapping", cell), lambda: _columns(mesh, cell))
     if rows is not None:
         columns = [column[rows] for column in columns]
-    coordinates = coordinates_of(mesh) if coordinates is None else coordinates
+    coordinates = list(mesh.pos.unbind(dim=1)) if coordinates is None else coordinates
     at = [[x.index_select(0, c) for c in columns] for x in coordinates]
     if simplex:
         forward = [[(at[i][a + 1] - at[i][0])[None] for a in range(d)] for i in range(d)]

@@ -89,8 +89,8 @@ def build_pattern(
 
 def _indices(dofs: Tensor, size: int) -> Ints:
     """Degrees of freedom function by function `[functions, n_cells]`."""
-    index = np.int32 if max(size, dofs.numel()) < 2**31 else np.int64
-    return np.ascontiguousarray(dofs.cpu().numpy().T, dtype=index)
+    small = max(size, dofs.numel()) < 2**31
+    return dofs.T.to(torch.int32 if small else torch.int64).contiguous().cpu().numpy()
 
 
 def _incidence(groups: list[Ints], size: int) -> sp.csr_matrix:
@@ -107,8 +107,8 @@ def _slots(places: sp.csr_matrix, rows: Ints, columns: Ints, mirrored: Ints | No
     for i, row in enumerate(rows):
         wanted = columns if mirrored is None else columns[i:]
         # Looked up by bisection within the row.
-        found = places[np.broadcast_to(row, wanted.shape).reshape(-1), wanted.reshape(-1)]
-        found = np.asarray(found).reshape(wanted.shape)
+        at = places[np.broadcast_to(row, wanted.shape).reshape(-1), wanted.reshape(-1)]
+        found = np.asarray(at).reshape(wanted.shape)
         if mirrored is None:
             out[i] = found
         else:

@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..kernels.matrices import determinant, inverse
+from ..kernels.matrices import determinant
 from ..mesh import CELL_TYPES, Locator, Mesh, MeshError
 from .elements import corner_weights, vertices
 from .mapping import Mapping

@@ -128,12 +128,22 @@ class FunctionSpace:
                 at = torch.einsum("kn,cnd->ckd", weights, corners)
                 parts.append(at.repeat_interleave(max(block.components, 1), dim=1))
             everywhere.append(torch.cat(parts, dim=1).flatten(0, 1))
+        return torch.cat(everywhere)[self._owner]
+
+    def from_cells(self, values: dict[str, Tensor]) -> Tensor:
+        """Coefficients `[num_dofs]` from those of each cell, `[n_cells of the type, k]` by type.
+
+        Columns are those of `cell_dofs`; where cells differ, one of them decides.
+        """
+        return torch.cat([values[cell].reshape(-1) for cell in self.mesh.cells])[self._owner]
+
+    @property
+    def _owner(self) -> Tensor:
+        """One place (cell by cell, function by function) of each degree of freedom."""
         key = ("dof_owner", self.specs)
-        owner = self.mesh.topology.remember(key, self._owners)
-        return torch.cat(everywhere)[owner]
+        return self.mesh.topology.remember(key, self._owners)
 
     def _owners(self) -> Tensor:
-        """One place (cell by cell, function by function) of each degree of freedom."""
         dofs = torch.cat([self.cell_dofs(cell).reshape(-1) for cell in self.mesh.cells])
         owner = torch.zeros(self.num_dofs, dtype=torch.int64, device=dofs.device)
         return owner.scatter(0, dofs, torch.arange(len(dofs), device=dofs.device))

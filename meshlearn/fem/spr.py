@@ -53,20 +53,18 @@ def recover_gradient(space: FunctionSpace, dofs: Tensor) -> Field:
     exponents = torch.tensor(powers, device=at.device)
     centre, scale, fitted = _fitted(space, at, slopes, owner, exponents)
     target = FunctionSpace(mesh, (name, width))
-    out = dofs.new_zeros(target.num_dofs)
-    block = target.blocks[0]
+    out = {}
     for cell, nodes in mesh.cells.items():
-        element, mapped = block.elements[cell], geometry_nodes(cell, nodes)
+        element, mapped = target.blocks[0].elements[cell], geometry_nodes(cell, nodes)
         weights = corner_weights(cell, element.points).to(at)
-        corners = mesh.pos[mapped]
+        corners, columns = mesh.pos[mapped], []
         for k, entity in enumerate(element.entities):
             place = torch.einsum("n,cnd->cd", weights[k], corners)
             patches = mapped[:, list(entity.nodes)]
             each = [_value(place, p, centre, scale, fitted, exponents) for p in patches.unbind(1)]
-            value = torch.stack(each).mean(dim=0)
-            index = block.dofs[cell][:, k, None] * width + torch.arange(width, device=out.device)
-            out = out.index_copy(0, index.reshape(-1), value.reshape(-1))
-    return Field(target, out)
+            columns.append(torch.stack(each).mean(dim=0))
+        out[cell] = torch.cat(columns, dim=1)
+    return Field(target, target.from_cells(out))
 
 
 def _checked(space: FunctionSpace) -> tuple[str, int]:

@@ -17,31 +17,35 @@ def determinant(m: Matrix) -> Tensor:
     if len(m) == 1:
         return m[0][0]
     if len(m) == 2:
-        return m[0][0] * m[1][1] - m[0][1] * m[1][0]
-    return (
-        m[0][0] * (m[1][1] * m[2][2] - m[1][2] * m[2][1])
-        - m[0][1] * (m[1][0] * m[2][2] - m[1][2] * m[2][0])
-        + m[0][2] * (m[1][0] * m[2][1] - m[1][1] * m[2][0])
-    )
+        return _minor(m[0][0], m[0][1], m[1][0], m[1][1])
+    total = m[0][0] * _cofactor(m, 0, 0)
+    for j in (1, 2):
+        total = torch.addcmul(total, m[0][j], _cofactor(m, 0, j))
+    return total
 
 
-def inverse(m: Matrix) -> Matrix:
-    """Inverse by cofactors."""
-    scale = 1 / determinant(m)
+def inverse(m: Matrix, known: Tensor | None = None) -> Matrix:
+    """Inverse by cofactors; `known` is the determinant where it has been computed already."""
+    scale = 1 / (determinant(m) if known is None else known)
     if len(m) == 1:
         return [[scale]]
     if len(m) == 2:
         (a, b), (c, d) = m
-        return [[d * scale, -b * scale], [-c * scale, a * scale]]
-    cofactor = [
-        [
-            m[(i + 1) % 3][(j + 1) % 3] * m[(i + 2) % 3][(j + 2) % 3]
-            - m[(i + 1) % 3][(j + 2) % 3] * m[(i + 2) % 3][(j + 1) % 3]
-            for j in range(3)
-        ]
-        for i in range(3)
-    ]
-    return [[cofactor[j][i] * scale for j in range(3)] for i in range(3)]
+        opposite = -scale
+        return [[d * scale, b * opposite], [c * opposite, a * scale]]
+    return [[_cofactor(m, j, i) * scale for j in range(3)] for i in range(3)]
+
+
+def _cofactor(m: Matrix, i: int, j: int) -> Tensor:
+    """Signed minor of a 3 x 3 matrix without row i and column j."""
+    above, below = m[(i + 1) % 3], m[(i + 2) % 3]
+    left, right = (j + 1) % 3, (j + 2) % 3
+    return _minor(above[left], above[right], below[left], below[right])
+
+
+def _minor(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
+    """a d - b c."""
+    return torch.addcmul(a * d, b, c, value=-1)
 
 
 def product(a: Matrix, b: Matrix) -> Matrix:

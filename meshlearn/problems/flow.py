@@ -60,8 +60,8 @@ class Flow:
     body: Sequence[float] | Tensor | Function | None = None
 
     def __post_init__(self) -> None:
-        if not float(self.viscosity) > 0:
-            raise MeshError(f"the viscosity must be positive, got {float(self.viscosity)}")
+        if not self.viscosity > 0:
+            raise MeshError(f"the viscosity must be positive, got {self.viscosity}")
         if not self.velocities:
             raise MeshError("no side has a velocity; give velocities={tag: value}")
 
@@ -160,6 +160,11 @@ class Discrete:
     def start(self) -> Tensor:
         """The fluid at rest except where velocities are given `[num_dofs]`."""
         return reduction(self.conditions, self.space.num_dofs, self.space.mesh.pos.device).given
+
+    @property
+    def load_degree(self) -> int:
+        """Quadrature for the body force: two more than the elements' own, bubbles apart."""
+        return 2 * min(self.space.degree, 3) + 2
 
     @property
     def degree(self) -> int:

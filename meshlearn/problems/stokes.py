@@ -39,6 +39,6 @@ class Stokes(Flow):
         problem = discretised(self, mesh, element)
         space = problem.space
         matrix = assemble(lambda u, v, w: creeping(self.viscosity, u, v), space)
-        right = assemble_linear(problem.load, space, degree=2 * space.degree + 2)
+        right = assemble_linear(problem.load, space, degree=problem.load_degree)
         dofs = problem.with_mean_pressure(solve(matrix, right, problem.conditions))
         return FlowSolution(Field(space, dofs), multiply(matrix, dofs) - right)

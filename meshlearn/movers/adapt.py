@@ -123,7 +123,7 @@ def adapt(
         own, of_best = _compared(new, steps[best])
         if k == 1:
             steps[0] = replace(steps[0], estimate=of_best)
-        steps.append(replace(new, estimate=steps[best].estimate * own / of_best))
+        steps.append(replace(new, estimate=steps[best].estimate * (own / of_best)))
         failures = 0 if steps[-1].estimate < _GAIN * steps[best].estimate else failures + 1
         best = min(range(len(steps)), key=lambda j: steps[j].estimate)
         if failures == _PATIENCE:

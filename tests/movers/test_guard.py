@@ -26,7 +26,7 @@ def test_any_displacement_gives_a_valid_mesh_of_the_same_domain(
     assert len(moved.inverted_cells()) == 0
     moved.validate(allow=["duplicate"])
     assert boundary_error(mesh, moved.pos, free) < 1e-12
-    assert volume_error(mesh, moved) < 1e-10
+    assert volume_error(mesh, moved) < 1e-8
     corners = free.nodes[free.free == 0]
     assert torch.equal(moved.pos[corners], mesh.pos[corners])
 

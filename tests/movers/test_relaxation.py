@@ -27,7 +27,7 @@ def test_the_contract_holds_on_every_mesh(mesh: Mesh, mover: Relaxation) -> None
     moved = limited.move(mesh, Function(hill)).report
     assert moved.inverted_cells == 0
     assert moved.boundary_error < 1e-12
-    assert moved.volume_error < 1e-10
+    assert moved.volume_error < 1e-8
     still = limited.move(mesh, Constant(2.0)).report
     size = float((mesh.volumes().abs() ** (1 / mesh.dim)).min())
     assert still.max_displacement <= 1e-8 * size

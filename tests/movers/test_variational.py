@@ -53,7 +53,7 @@ def test_no_cell_is_ever_inverted_and_the_domain_stays_the_domain(
     assert len(moved.inverted_cells()) == 0
     assert torch.equal(mesh.pos, before)  # the input is untouched
     assert report.boundary_error < 1e-12
-    assert report.volume_error < 1e-10
+    assert report.volume_error < 1e-8
     assert report.min_volume_ratio > 0
     assert moved.topology is mesh.topology
     assert moved.facet_tags.keys() == mesh.facet_tags.keys()

@@ -67,7 +67,7 @@ def test_no_cell_is_ever_inverted(mesh: Mesh) -> None:
     report = Winslow(max_iterations=30).move(mesh, Function(scalar)).report
     assert report.inverted_cells == 0
     assert report.boundary_error < 1e-12
-    assert report.volume_error < 1e-10
+    assert report.volume_error < 1e-8
 
 
 def test_wrong_tolerances_are_named() -> None:

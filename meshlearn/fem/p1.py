@@ -1,7 +1,7 @@
 """Matrices of continuous piecewise-linear elements on the simplices of a mesh.
 
-Quads, hexahedra, wedges and pyramids are split into simplices (`CellType.simplices`), so that a
-nodal field is piecewise linear on any mesh. Structure of arrays: one vector per component.
+Quads, hexahedra, wedges and pyramids are split into simplices that match across cells, so that a
+nodal field is continuous and piecewise linear on any mesh. Structure of arrays: one vector per component.
 """
 
 from __future__ import annotations
@@ -11,17 +11,23 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from ..mesh import CELL_TYPES, Mesh, MeshError
+from ..mesh import Mesh, MeshError
+from ..mesh._location.simplices import cut_mesh
 from ..mesh.geometry import determinant
 
 
 def simplices(mesh: Mesh) -> Tensor:
-    """Nodes of the simplices that partition the cells `[s, d + 1]`."""
-    parts = []
-    for name, cell in mesh.cells.items():
-        local = torch.tensor(CELL_TYPES[name].simplices, device=cell.device)
-        parts.append(cell[:, local].reshape(-1, local.shape[1]))
-    return torch.cat(parts)
+    """Nodes of simplices that partition the cells `[s, d + 1]`, matching across cells.
+
+    Every quad facet is cut through its smallest node, whichever cell looks at it.
+    """
+
+    def cut() -> Tensor:
+        nodes, _ = cut_mesh(mesh)
+        return torch.from_numpy(np.ascontiguousarray(nodes)).to(mesh.pos.device)
+
+    found: Tensor = mesh.topology.remember("simplices", cut)
+    return found
 
 
 def simplex_volumes(pos: Tensor, nodes: Tensor) -> Tensor:

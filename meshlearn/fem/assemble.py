@@ -27,7 +27,7 @@ from .pattern import Pattern, build_pattern
 from .space import FunctionSpace
 
 Form = Callable[..., Any]
-MEMORY_MB = 32
+MEMORY_MB = 16
 """Cells are assembled in chunks whose working arrays stay below this: in the cache of a CPU, where
 they are reused from chunk to chunk (new pages cost more than the arithmetic)."""
 _GPU_MEMORY_MB = 1024

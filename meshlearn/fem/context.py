@@ -88,7 +88,7 @@ class Context:
             parts = [self._block(field, k) for k in range(len(field.space.blocks))]
             return tuple(parts) if field.space.mixed else parts[0]
         if isinstance(field, Tensor) and field.dim() >= 1:
-            return self._spread(field[self._ids])
+            return self._spread(field.index_select(0, self._ids))
         return field
 
     def _spread(self, per_cell: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from torch import Tensor
 from .elements import quadrature
 from .expressions import Bilinear, FormError, Linear, Primitive, argument, vector_element
 from .mapping import Mapping
-from .pullback import pulled_back, tabulated
+from .pullback import before_division, tabulated
 from .space import FunctionSpace
 
 
@@ -81,13 +81,20 @@ def contracted(
     tables = {} if tables is None else tables
     symmetric = trial is test and len(views) == 1 and _is_symmetric(terms)
     groups: dict[tuple[Any, Any], dict[tuple[int, int], Any]] = defaultdict(dict)
+    weights: dict[Any, Tensor] = {}
     for (a, b), coefficient in terms.items():
-        u_key, u_pull = _pulled(trial, a, views)
-        v_key, v_pull = _pulled(test, b, views)
+        u_key, u_sides, u_pull = _pulled(trial, a, views)
+        v_key, v_sides, v_pull = _pulled(test, b, views)
         if symmetric and u_key < v_key:
             continue
-        varies = isinstance(coefficient, Tensor) and coefficient.dim() > 0
-        scale = _times(measure, coefficient.reshape(count, -1) if varies else coefficient)
+        sides = (*v_sides, *u_sides)
+        if (sides, id(coefficient)) not in weights:
+            varies = isinstance(coefficient, Tensor) and coefficient.dim() > 0
+            scale = _times(measure, coefficient.reshape(count, -1) if varies else coefficient)
+            for side in sides:
+                scale = scale * views[side].geometry.scale
+            weights[sides, id(coefficient)] = scale
+        scale = weights[sides, id(coefficient)]
         target = groups[v_key, u_key]
         for beta, g in v_pull:
             scaled = _times(scale, g)
@@ -188,17 +195,21 @@ def _terms(expression: Any, *, bilinear: bool) -> dict[tuple[Any, Any], Any]:
 
 def _pulled(
     space: FunctionSpace | None, primitive: Primitive | None, views: tuple[View, ...]
-) -> tuple[Any, list[tuple[int, Any]]]:
-    """Group of degrees of freedom that a primitive belongs to, and its reference functions."""
+) -> tuple[Any, tuple[int, ...], list[tuple[int, Any]]]:
+    """Group of degrees of freedom that a primitive belongs to, and its reference functions.
+
+    Between them: by the determinants of which sides the latter are still to be divided.
+    """
     if space is None or primitive is None:
-        return None, [(0, 1.0)]
+        return None, (), [(0, 1.0)]
     if primitive.side < 0:
         raise FormError("at inner facets u and v have two values: use jump, avg or side")
     kind = space.blocks[primitive.block].kind
     component = primitive.component if kind == "scalar" else -1
     geometry = views[primitive.side].geometry
-    pull = pulled_back(kind, primitive.component, primitive.derivative, geometry)
-    return (primitive.block, component, primitive.side), pull
+    divided, pull = before_division(kind, primitive.component, primitive.derivative, geometry)
+    sides = (primitive.side,) if divided else ()
+    return (primitive.block, component, primitive.side), sides, pull
 
 
 def _table(

@@ -105,6 +105,7 @@ _REFDOM = {
 _CUBE = [(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0), (0, 0, 1), (1, 0, 1), (1, 1, 1), (0, 1, 1)]
 
 
+@cache
 def vertices(cell: str) -> Tensor:
     """Corners of the reference cell in meshio's order `[nodes, d]`."""
     d, count = CELL_TYPES[cell].dim, CELL_TYPES[cell].num_nodes
@@ -113,6 +114,7 @@ def vertices(cell: str) -> Tensor:
     return torch.tensor([corner[:d] for corner in _CUBE[:count]], dtype=torch.float64)
 
 
+@cache
 def quadrature(cell: str, degree: int) -> tuple[Tensor, Tensor]:
     """Points `[q, d]` and weights `[q]` exact for polynomials of `degree` on the reference cell."""
     if cell == "point":
@@ -121,7 +123,10 @@ def quadrature(cell: str, degree: int) -> tuple[Tensor, Tensor]:
         centre = vertices(cell).mean(dim=0, keepdim=True)
         volume = 1 / math.factorial(CELL_TYPES[cell].dim) if CELL_TYPES[cell].is_simplex else 1.0
         return centre, torch.tensor([volume], dtype=torch.float64)
-    points, weights = skfem.quadrature.get_quadrature(_REFDOM[cell], degree)
+    try:
+        points, weights = skfem.quadrature.get_quadrature(_REFDOM[cell], degree)
+    except NotImplementedError as error:
+        raise MeshError(f"there is no quadrature of degree {degree} on {cell} cells") from error
     return torch.from_numpy(np.ascontiguousarray(points.T)), torch.from_numpy(weights.copy())
 
 

@@ -294,7 +294,17 @@ def _scaled(entry: dict[Any, Coefficient], factor: Any) -> dict[Any, Any]:
         factor = float(factor)
     if not isinstance(factor, int | float | Tensor):
         raise FormError(f"cannot multiply by {type(factor).__name__} in a form")
-    return {key: value * factor for key, value in entry.items()}
+    # Equal numbers share their product: fewer operations, and symmetry stays visible.
+    products: dict[float, Any] = {1.0: factor}
+    out = {}
+    for key, value in entry.items():
+        if isinstance(value, Tensor):
+            out[key] = value * factor
+        else:
+            if value not in products:
+                products[value] = value * factor
+            out[key] = products[value]
+    return out
 
 
 def _pairs(first: Linear, second: Linear) -> Bilinear:

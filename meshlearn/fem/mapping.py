@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ..kernels.matrices import Matrix, determinant, inverse
+from ..kernels.matrices import Matrix, adjugate, determinant
 from ..mesh import CELL_TYPES, Mesh
 from .elements import corner_weights, reference_element, vertices
 from .space import geometry_nodes
@@ -33,9 +33,19 @@ class Mapping:
     cell: str
 
     @cached_property
+    def adjugate(self) -> Matrix:
+        """d xi_a / d x_i times the determinant, as `adjugate[a][i]`, `[1 or q, n_cells]`."""
+        return adjugate(self.forward)
+
+    @cached_property
+    def scale(self) -> Tensor:
+        """1 / determinant."""
+        return 1 / self.determinant
+
+    @cached_property
     def inverse(self) -> Matrix:
-        """d xi_a / d x_i as `inverse[a][i]`, `[1 or q, n_cells]`."""
-        return inverse(self.forward, self.determinant)
+        """d xi_a / d x_i as `inverse[a][i]`."""
+        return [[entry * self.scale for entry in row] for row in self.adjugate]
 
     def points(self, reference: Tensor) -> Tensor:
         """Positions `[q * n_cells, d]` of reference points `[q, d]`."""

@@ -1,7 +1,7 @@
 """Matrices of continuous piecewise-linear elements on the simplices of a mesh.
 
 Quads, hexahedra, wedges and pyramids are split into simplices that match across cells, so that a
-nodal field is continuous and piecewise linear on any mesh. Structure of arrays: one vector per component.
+nodal field is continuous and piecewise linear on any mesh.
 """
 
 from __future__ import annotations

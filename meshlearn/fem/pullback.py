@@ -7,18 +7,36 @@ H(div) basis, or the curl of an H(curl) basis (0..d-1, d..).
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from .elements import ReferenceElement
+from .elements import ReferenceElement, reference_element
 from .expressions import FormError
 from .mapping import Mapping
+
+_SMALL = 1024
+"""Tables at no more points than these, those of quadratures, are kept."""
 
 
 def tabulated(element: ReferenceElement, reference: Tensor) -> Tensor:
     """Reference functions at points: `[alphas, q, k]`."""
+    if len(reference) > _SMALL:
+        return _tabulated(element, reference)
+    points = reference.to("cpu", torch.float64).numpy()
+    return _kept(element.name, element.cell, points.tobytes(), points.shape)
+
+
+@lru_cache(maxsize=256)
+def _kept(name: str, cell: str, points: bytes, shape: tuple[int, int]) -> Tensor:
+    at = torch.from_numpy(np.frombuffer(points).reshape(shape).copy())
+    return _tabulated(reference_element(name, cell), at)
+
+
+def _tabulated(element: ReferenceElement, reference: Tensor) -> Tensor:
     value, slope = element.tabulate(reference)
     if element.kind == "scalar":
         return torch.cat([value[None], slope.movedim(2, 0)])
@@ -30,23 +48,29 @@ def pulled_back(
     kind: str, component: int, derivative: int, geometry: Mapping
 ) -> list[tuple[int, Any]]:
     """A primitive as a list of (alpha, factor `[1 or q, n_cells]` or 1)."""
+    divided, parts = before_division(kind, component, derivative, geometry)
+    return [(alpha, f * geometry.scale) for alpha, f in parts] if divided else parts
+
+
+def before_division(
+    kind: str, component: int, derivative: int, geometry: Mapping
+) -> tuple[bool, list[tuple[int, Any]]]:
+    """As `pulled_back`, and whether the factors are still to be divided by the determinant."""
     d = len(geometry.forward)
     if kind == "scalar":
         if derivative < 0:
-            return [(0, 1.0)]
-        return [(a + 1, geometry.inverse[a][derivative]) for a in range(d)]
+            return False, [(0, 1.0)]
+        return True, [(a + 1, geometry.adjugate[a][derivative]) for a in range(d)]
     if kind == "hdiv":
         if derivative == d:
-            return [(d, 1 / geometry.determinant)]
+            return True, [(d, 1.0)]
         if derivative < 0:
-            scale = 1 / geometry.determinant
-            return [(a, geometry.forward[component][a] * scale) for a in range(d)]
+            return True, [(a, geometry.forward[component][a]) for a in range(d)]
     if kind == "hcurl":
         if derivative < 0:
-            return [(a, geometry.inverse[a][component]) for a in range(d)]
+            return True, [(a, geometry.adjugate[a][component]) for a in range(d)]
         if derivative >= d and d == 2:
-            return [(d, 1 / geometry.determinant)]
+            return True, [(d, 1.0)]
         if derivative >= d:
-            scale = 1 / geometry.determinant
-            return [(d + a, geometry.forward[derivative - d][a] * scale) for a in range(d)]
+            return True, [(d + a, geometry.forward[derivative - d][a]) for a in range(d)]
     raise FormError(f"this derivative is not defined for {kind} elements; use div or curl")

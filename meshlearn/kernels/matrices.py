@@ -24,16 +24,20 @@ def determinant(m: Matrix) -> Tensor:
     return total
 
 
-def inverse(m: Matrix, known: Tensor | None = None) -> Matrix:
-    """Inverse by cofactors; `known` is the determinant where it has been computed already."""
-    scale = 1 / (determinant(m) if known is None else known)
+def inverse(m: Matrix) -> Matrix:
+    """Inverse by cofactors."""
+    scale = 1 / determinant(m)
+    return [[entry * scale for entry in row] for row in adjugate(m)]
+
+
+def adjugate(m: Matrix) -> Matrix:
+    """The inverse times the determinant."""
     if len(m) == 1:
-        return [[scale]]
+        return [[torch.ones_like(m[0][0])]]
     if len(m) == 2:
         (a, b), (c, d) = m
-        opposite = -scale
-        return [[d * scale, b * opposite], [c * opposite, a * scale]]
-    return [[_cofactor(m, j, i) * scale for j in range(3)] for i in range(3)]
+        return [[d, -b], [-c, a]]
+    return [[_cofactor(m, j, i) for j in range(3)] for i in range(3)]
 
 
 def _cofactor(m: Matrix, i: int, j: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -13,9 +14,9 @@ from ..fem import Field, SolveError, assemble, assemble_linear, newton, residual
 from ..mesh import Mesh, MeshError
 from .flow import Discrete, Element, Flow, FlowSolution, convection, creeping, discretised
 
-_PICARD_STEPS, _NEWTON_STEPS = 3, 12
-_SLOWEST = 1e4
-"""Continuation starts at the viscosity times this at the most."""
+_PICARD_STEPS, _NEWTON_STEPS, _TRIALS = 3, 12, 16
+_LOOSE = 1e-6
+"""Tolerance on the way to the viscosity that is asked for."""
 
 
 class NavierStokes(Flow):
@@ -59,7 +60,7 @@ class NavierStokes(Flow):
         first = None if start is None else start.field.dofs.detach()
         if first is not None and first.shape != (problem.space.num_dofs,):
             raise MeshError("the start must be a solution with the same elements on the same mesh")
-        dofs = problem.with_mean_pressure(_solved(problem, first, tol, 1.0))
+        dofs = problem.with_mean_pressure(_continued(problem, first, tol))
         form = partial(momentum, problem)
         left = residual(form, problem.space, dofs, degree=problem.degree)
         return FlowSolution(Field(problem.space, dofs), left)
@@ -83,18 +84,26 @@ def picard(problem: Discrete, u: Any, v: Any, w: Any) -> Any:
     return creeping(problem.flow.viscosity, u, v) + convection(w.u[0], u[0], v[0])
 
 
-def _solved(problem: Discrete, start: Tensor | None, tol: float, factor: float) -> Tensor:
-    """Solution at `factor` times the viscosity, by continuation from twice that on failure."""
-    flow = replace(problem.flow, viscosity=problem.flow.viscosity * factor)
-    thicker = replace(problem, flow=flow)
-    try:
-        return _iterated(thicker, start, tol)
-    except SolveError:
-        if factor >= _SLOWEST:
-            raise
-    with torch.no_grad():
-        nearby = _solved(problem, start, max(tol, 1e-6), 2 * factor)
-    return _iterated(thicker, nearby, tol)
+def _continued(problem: Discrete, start: Tensor | None, tol: float) -> Tensor:
+    """Solution by continuation: thicker fluids until one is solved, then back, halfway if needed.
+
+    Steps are those of the logarithm of the viscosity.
+    """
+    factor, solved, failure = 1.0, math.inf, None
+    for _ in range(_TRIALS):
+        flow = replace(problem.flow, viscosity=problem.flow.viscosity * factor)
+        last = factor == 1.0
+        try:
+            with torch.set_grad_enabled(torch.is_grad_enabled() and last):
+                dofs = _iterated(replace(problem, flow=flow), start, tol if last else _LOOSE)
+        except SolveError as error:
+            failure = error
+            factor = 4 * factor if math.isinf(solved) else (factor * solved) ** 0.5
+        else:
+            if last:
+                return dofs
+            start, solved, factor = dofs, factor, 1.0
+    raise SolveError(f"no steady flow was found: {failure}")
 
 
 def _iterated(problem: Discrete, start: Tensor | None, tol: float) -> Tensor:

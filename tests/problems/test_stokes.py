@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -32,7 +33,7 @@ def test_channel_flow_is_exact_and_leaves_through_the_outlet(cell: str) -> None:
     mesh, nu = CHANNELS[cell](), 0.3
     across = [0.0] * (mesh.dim - 1)
     walls = ("bottom", "top") if mesh.dim == 2 else ("front", "back")
-    sides = {tag: 0.0 for tag in walls}
+    sides: dict[str, Any] = dict.fromkeys(walls, 0.0)
     if mesh.dim == 3:  # nothing changes along z
         sides |= {"bottom": (None, 0.0, 0.0), "top": (None, 0.0, 0.0)}
     channel = Stokes(nu, {"left": (parabola, *across), **sides})
@@ -77,16 +78,14 @@ def test_orders_of_mini() -> None:
 def test_orders_in_3d(cell: str, element: str, sizes: tuple[int, int]) -> None:
     order = last_order(lambda n: stokes_errors(generate.box(n, n, n, cell=cell), element), sizes)
     degree = 2 if element == "taylor-hood" else 1
-    assert order["velocity_l2"] == pytest.approx(degree + 1, abs=0.15)
-    assert order["velocity_h1"] == pytest.approx(degree, abs=0.15)
+    assert order["velocity_l2"] == pytest.approx(degree + 1, abs=0.1)
+    assert order["velocity_h1"] == pytest.approx(degree, abs=0.1)
     assert order["pressure_l2"] > degree - 0.1
 
 
 def test_the_pressure_of_an_enclosed_flow_has_mean_zero() -> None:
     problem = Stokes(1.0, {"boundary": eddies}, body_force(eddies, waves, 1.0))
     solution = problem.solve(generate.rectangle(8, 8))
-    weights = solution.pressure.space.project(1.0)
-    assert weights.abs().max() < 1 + 1e-12
     mesh = solution.mesh
     mean = (solution.p[mesh.cells["triangle"]].mean(dim=1) * mesh.volumes()).sum()
     assert abs(float(mean)) < 1e-12

@@ -104,7 +104,7 @@ def l_shape(
         n: boxes along a side of one quadrant, so that cells are `1 / n` wide.
         removed: the quadrant that is missing.
         diagonal: as for `rectangle`; by default the one for which the mesh has the mirror
-          symmetry of the L.
+            symmetry of the L.
         cell: `triangle` or `quad`.
 
     Returns:

@@ -48,7 +48,7 @@ def rectangle(
         nx, ny: boxes along x and y.
         lower, upper: opposite corners.
         diagonal: how triangles cut a box: `left` from its top left to its bottom right corner,
-          `right` from its bottom left to its top right, `crossed` both, with a node in the centre.
+            `right` from its bottom left to its top right, `crossed` both, with a node in the centre.
         cell: `triangle`, or `quad` for the boxes themselves.
 
     Returns:
@@ -92,8 +92,8 @@ def box(
         nx, ny, nz: boxes along x, y and z.
         lower, upper: opposite corners.
         cell: `tetra` cuts each box into Kuhn's six tetrahedra around the diagonal from its
-          lowest to its highest corner, `wedge` into two wedges that stand along z, `hexahedron`
-          leaves it whole.
+            lowest to its highest corner, `wedge` into two wedges that stand along z, `hexahedron`
+            leaves it whole.
 
     Returns:
         A mesh with nodes numbered x fastest, then y, then z; the sides are tagged `left` and

@@ -48,7 +48,7 @@ def rectangle(
         nx, ny: boxes along x and y.
         lower, upper: opposite corners.
         diagonal: how triangles cut a box: `left` from its top left to its bottom right corner,
-            `right` from its bottom left to its top right, `crossed` both, with a node in the centre.
+            `right` from its bottom left to its top right, `crossed` both, with a node between.
         cell: `triangle`, or `quad` for the boxes themselves.
 
     Returns:

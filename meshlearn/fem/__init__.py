@@ -20,7 +20,6 @@ from .dirichlet import Dirichlet
 from .errors import errors
 from .estimators import Estimate, recovery_estimate, residual_estimate
 from .evaluate import reinterpolate
-from .expressions import FormError
 from .goals import goal_estimate
 from .linear import SolveError
 from .linearise import jacobian, residual
@@ -56,6 +55,7 @@ from .time import (
     theta_scheme,
 )
 from .transfer import Transfer, transfer
+from .values import FormError
 
 __all__ = [
     "Dirichlet",

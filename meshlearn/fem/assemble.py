@@ -118,7 +118,8 @@ def integrate(
         value = plain(form(context))
         if isinstance(value, int | float):
             value = torch.full((chunk.weights.numel(),), float(value)).to(total)
-        total = total + (value.reshape(chunk.weights.shape) * chunk.weights).sum()
+        weights = chunk.weights
+        total = total + (value.reshape(weights.shape) * weights).sum()
     return total
 
 
@@ -166,19 +167,19 @@ class _Chunk:
     ) -> None:
         self.mesh, self.cell, self.rows, self.reference = mesh, cell, rows, reference
         self.geometry: Mapping = mapping(mesh, cell, reference, rows, coordinates)
-        self.normal: Tensor | None = None
-        if facet is None:
-            self.weights = weights.to(mesh.pos)[:, None] * self.geometry.determinant.abs()
-        else:
-            scale, self.normal = facet.surface(self.geometry)
-            self.weights = weights.to(mesh.pos)[:, None] * scale
+        self.measure, self.normal = self.geometry.determinant.abs(), None
+        if facet is not None:
+            self.measure, self.normal = facet.surface(self.geometry)
+        self._weights = weights
+
+    @property
+    def weights(self) -> Tensor:
+        """Quadrature weights times the measure `[q, n_cells]`."""
+        return self._weights.to(self.measure)[:, None] * self.measure
 
     def context(self, fields: dict[str, Any]) -> Context:
         ids = self.mesh.cell_ids[self.cell][self.rows]
-        every = self.rows
-        if isinstance(every, slice):
-            every = torch.arange(every.start, every.stop, device=ids.device)
-        return Context(self.geometry, self.reference, fields, every, ids, self.normal)
+        return Context(self.geometry, self.reference, fields, self.rows, ids, self.normal)
 
 
 def _chunks(mesh: Mesh, on: str, degree: int, memory_mb: int, entries: int = 0) -> Iterator[_Chunk]:
@@ -232,10 +233,11 @@ def _parts(
     # One point: coefficients and Jacobian are constant in each cell, R integrates exactly.
     order = 1 if exact is not None else order + (2 if curved and degree is None else 0)
     entries = math.prod(max(s.cell_dofs(cell).shape[1] for cell in types) for s in spaces)
-    tables: dict[str, dict[Any, Any]] = defaultdict(dict)
+    key = ("tables", *(s.specs for s in spaces), order, exact)
+    tables = mesh.topology.remember(key, lambda: defaultdict(dict)) if on_cells else {}
     for chunk in _chunks(mesh, on, order, memory_mb, entries):
         part = _Part(chunk.cell, types.index(chunk.cell), chunk.rows)
-        measure = chunk.weights if exact is None else chunk.geometry.determinant.abs()
+        measure = chunk.weights if exact is None else chunk.measure
         views = (View(chunk.geometry, chunk.reference),)
         uniform = traced.expression is not None
         expression = traced.expression if uniform else call(chunk.context(fields))

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from ..mesh import MeshError
-from .expressions import Values
 from .mapping import Mapping
 from .pullback import pulled_back, tabulated
+from .values import Values
 
 if TYPE_CHECKING:
     from .space import Block, FunctionSpace
@@ -43,7 +43,7 @@ class Context:
         geometry: Mapping,
         reference: Tensor,
         fields: Dictionary[str, Any],
-        rows: Tensor,
+        rows: Tensor | slice,
         ids: Tensor,
         normal: Tensor | None = None,
     ) -> None:

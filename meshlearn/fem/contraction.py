@@ -18,10 +18,11 @@ import torch
 from torch import Tensor
 
 from .elements import quadrature
-from .expressions import Bilinear, FormError, Linear, Primitive, argument, vector_element
+from .expressions import Bilinear, Linear, Primitive, argument, vector_element
 from .mapping import Mapping
 from .pullback import before_division, tabulated
 from .space import FunctionSpace
+from .values import FormError
 
 
 class View(NamedTuple):

@@ -22,13 +22,13 @@ from torch import Tensor
 from ..mesh import CELL_TYPES, Mesh, MeshError
 from .assemble import Form, assemble_linear
 from .context import Context, Field
-from .expressions import Values
 from .mapping import mapping
 from .operators import div, grad
 from .reference import gradient_of
 from .space import FunctionSpace
 from .spr import recover_gradient
 from .traces import Trace, trace
+from .values import Values
 
 Data = float | Tensor | Callable[[Tensor], Tensor]
 """A number, a value per cell `[n_cells]`, or a function of positions `[m, d] -> [m]`."""

@@ -11,7 +11,6 @@ from torch import Tensor
 from ..mesh import MeshError
 from .assemble import assemble, assemble_linear
 from .context import Context, Field
-from .expressions import Values
 from .mapping import mapping
 from .operators import inner
 from .places import CellPlaces, Outside, Places, locate
@@ -19,6 +18,7 @@ from .polynomials import polynomials
 from .pullback import pulled_back
 from .solve import LinearSolver
 from .space import FunctionSpace
+from .values import Values
 
 Function = Callable[[Tensor], Tensor] | float | Field
 

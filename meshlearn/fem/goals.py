@@ -23,10 +23,11 @@ from .context import Field
 from .dirichlet import Dirichlet
 from .estimators import Estimate
 from .evaluate import reinterpolate
-from .expressions import Linear, Values, from_parts
+from .expressions import Linear, from_parts
 from .recovery import recover
 from .solve import LinearSolver
 from .space import FunctionSpace, Spec, geometry_nodes
+from .values import Values
 
 Forms = Form | Mapping[str, Form]
 """A form over the cells, or several by where they are integrated: {"cells": ..., "outlet": ...}."""

@@ -20,11 +20,11 @@ from torch import Tensor
 from ..mesh import CELL_TYPES, Mesh
 from .context import Context, Field
 from .contraction import Local, View, arguments, contracted
-from .expressions import Sides
 from .facets import FacetGroup, facet_quadrature, groups_of
 from .mapping import mapping
 from .pattern import Pattern, build_pattern
 from .space import FunctionSpace, geometry_nodes
+from .values import Sides
 
 Form = Callable[..., Any]
 

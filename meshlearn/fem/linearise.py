@@ -23,9 +23,10 @@ from torch import Tensor
 
 from .assemble import assemble, assemble_linear
 from .context import Field
-from .expressions import Bilinear, Coefficient, FormError, Linear, Primitive, Sides, Values
+from .expressions import Bilinear, Coefficient, Linear, Primitive
 from .space import FunctionSpace
 from .sparse import plus
+from .values import FormError, Sides, Values
 
 Form = Callable[..., Any]
 Forms = Form | Sequence[tuple[Form, str]]

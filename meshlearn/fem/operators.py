@@ -12,18 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .expressions import (
-    FormError,
-    Linear,
-    Sides,
-    Values,
-    empty,
-    entry,
-    from_parts,
-    plain,
-    stacked,
-    tensor_shape,
-)
+from .expressions import Linear, empty, entry, from_parts, plain, stacked, tensor_shape
+from .values import FormError, Sides, Values
 
 
 def grad(u: Any) -> Any:

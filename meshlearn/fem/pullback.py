@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from .elements import ReferenceElement, reference_element
-from .expressions import FormError
 from .mapping import Mapping
+from .values import FormError
 
 _SMALL = 1024
 """Tables at no more points than these, those of quadratures, are kept."""

@@ -17,6 +17,7 @@ from skfem.helpers import dot, grad
 from torch import Tensor
 
 from ..mesh import Mesh, MeshError
+from .elements import quadrature
 from .linear import solve_spd
 
 Scalar = Callable[[Tensor], Tensor]
@@ -72,7 +73,7 @@ class DiscreteField:
             the quadrature points and nodes.
         """
         order = _ERROR_ORDER[self.mesh.dim]
-        fine = skfem.Basis(self.basis.mesh, self.basis.elem, intorder=order)
+        fine = _finer(self.mesh, self.basis, order)
         field = fine.interpolate(self.dofs)
         points = _points(fine.global_coordinates())
         shape = np.shape(field)
@@ -106,7 +107,7 @@ def solve_reaction_diffusion(
         raise MeshError(f"the reaction coefficient must not be negative, got {reaction}")
     basis = lagrange_basis(mesh, degree)
     order = 2 * degree + 4  # sources with layers deserve more than the element's own order
-    fine = skfem.Basis(basis.mesh, basis.elem, intorder=order)
+    fine = _finer(mesh, basis, order)
     points = fine.global_coordinates()
     values = source(_points(points)).detach().numpy().reshape(np.shape(points)[1:])
     if not np.isfinite(values).all():
@@ -148,6 +149,14 @@ def lagrange_basis(mesh: Mesh, degree: int) -> skfem.Basis:
             "degrees 1 and 2 on lines, triangles, quads, tetrahedra and hexahedra that fill space"
         )
     return skfem.Basis(mesh.to_skfem(), _ELEMENTS[name, degree]())
+
+
+def _finer(mesh: Mesh, basis: skfem.Basis, order: int) -> skfem.Basis:
+    """The basis with another quadrature: ours, since scikit-fem's on tetrahedra are inexact."""
+    (cell,) = mesh.cells
+    points, weights = quadrature(cell, order)
+    rule = (np.ascontiguousarray(points.numpy().T), weights.numpy())
+    return skfem.Basis(basis.mesh, basis.elem, quadrature=rule)
 
 
 def gradient_of(function: Scalar) -> Scalar:

@@ -20,11 +20,11 @@ from torch import Tensor
 from ..mesh import MeshError
 from .context import Context, Field
 from .elements import corner_weights, quadrature
-from .expressions import Values
 from .mapping import mapping
 from .polynomials import monomials
 from .recovery import rounding
 from .space import FunctionSpace, geometry_nodes
+from .values import Values
 
 _MAX_RINGS = 4
 _CONDITION = 1e-6

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from ..mesh import CELL_TYPES, Mesh, MeshError
 from .context import Context, Field
-from .expressions import Values
 from .facets import FacetGroup, facet_quadrature, groups_of, tagged_facets
 from .mapping import mapping
 from .space import FunctionSpace
+from .values import Values
 
 
 @dataclass(frozen=True)

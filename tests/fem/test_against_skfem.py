@@ -31,6 +31,7 @@ from meshlearn.fem import (
     solve,
     sym,
 )
+from meshlearn.fem.elements import quadrature
 from meshlearn.mesh import Mesh, generate
 
 SCALAR = {
@@ -61,7 +62,9 @@ def peer(mesh: Mesh, element: object, order: int) -> skfem.Basis:
     other = mesh.to_skfem()
     if isinstance(other, skfem.MeshTri | skfem.MeshTet):
         other = type(other)(other.p, np.sort(other.t, axis=0))
-    return skfem.Basis(other, element, intorder=order)
+    # With our quadrature: scikit-fem's on tetrahedra is inexact above degree 4.
+    points, weights = quadrature(next(iter(mesh.cells)), order)
+    return skfem.Basis(other, element, quadrature=(points.numpy().T.copy(), weights.numpy()))
 
 
 def spectrum(matrix: np.ndarray) -> np.ndarray:

@@ -94,7 +94,8 @@ class Dirichlet:
         if result.shape[1] == width:
             column = component
         else:
-            column = torch.searchsorted(torch.tensor(order, device=component.device), component)
+            numbers = torch.tensor(order, device=component.device)
+            column = (component[:, None] == numbers).to(torch.int64).argmax(dim=1)
         return result.gather(1, column[:, None]).squeeze(1).to(torch.float64)
 
 

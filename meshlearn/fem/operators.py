@@ -24,6 +24,8 @@ def grad(u: Any) -> Any:
         if u.gradient is None:
             raise FormError("the gradient of this field is not known")
         return u.gradient
+    if isinstance(u, Linear) and u.special is not None:
+        raise FormError(f"this element has no full gradient; there is {', '.join(u.special)}")
     if not isinstance(u, Linear) or u.derivatives is None:
         raise FormError("grad takes a trial or test function or a field, not an expression of it")
     return u.derivatives

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from scipy.sparse.linalg import spsolve
+from scipy.sparse.linalg import splu, spsolve
 
-from meshlearn.fem import SolveError, linear
-from meshlearn.fem.linear import amg, factorise, solve_spd
+from meshlearn.fem import Dirichlet, FunctionSpace, SolveError, assemble, div, grad, inner, linear
+from meshlearn.fem.linear import amg, factorise, factorise_lu, solve_spd
 from meshlearn.fem.p1 import lumped_mass, simplices, stiffness
 from meshlearn.mesh import generate
 
@@ -94,3 +94,42 @@ def test_multigrid_takes_few_iterations() -> None:
     amg(matrix).solve(right, tol=1e-10, accel="cg", residuals=residuals)
     assert residuals[-1] <= 1e-10 * np.linalg.norm(right)
     assert len(residuals) < 30
+
+
+@pytest.mark.parametrize("nu", [1e-6, 1.0, 1e3])
+def test_lu_of_a_saddle_point_matrix_is_accurate_and_lean(nu: float) -> None:
+    space = FunctionSpace(generate.rectangle(16, 16), [("P2", 2), "P1"])
+
+    def form(u, v, w):  # type: ignore[no-untyped-def]
+        viscous = nu * inner(grad(u[0]), grad(v[0])) + nu * u[0][0] * v[0][1]
+        return viscous - u[1] * div(v[0]) - v[1] * div(u[0])
+
+    whole = assemble(form, space)
+    sides = Dirichlet(space, ["left", "top", "bottom"], 0.0)
+    free = np.setdiff1d(np.arange(space.num_dofs), sides.dofs.numpy())
+    parts = whole.values(), whole.col_indices(), whole.crow_indices()
+    matrix = sp.csr_array(tuple(p.numpy() for p in parts), shape=tuple(whole.shape))
+    matrix = sp.csr_array(matrix[free][:, free])
+    b = np.sin(np.arange(len(free)))
+    factor, default = factorise_lu(matrix), splu(sp.csc_matrix(matrix))
+    for a, x in ((matrix, factor.solve(b)), (matrix.T, factor.solve(b, "T"))):
+        assert np.abs(a @ x - b).max() < 1e-12 * (abs(a) @ np.abs(x)).max()
+    assert factor.nnz < 0.7 * (default.L.nnz + default.U.nnz)
+
+
+@pytest.mark.parametrize("tiny", [0.0, 1e-20])
+def test_lu_pivots_where_the_diagonal_is_useless(tiny: float) -> None:
+    swap = sp.csr_array(np.array([[tiny, 1.0, 0.0], [1.0, tiny, 2.0], [0.0, 3.0, 1.0]]))
+    x = factorise_lu(swap).solve(np.array([1.0, 2.0, 3.0]))
+    assert np.abs(swap @ x - [1.0, 2.0, 3.0]).max() < 1e-14
+
+
+def test_lu_of_a_pattern_without_symmetry() -> None:
+    matrix = sp.csr_array(np.array([[0.0, 2.0, 0.0], [1.0, 0.0, 1.0], [0.0, 0.0, 4.0]]))
+    x = factorise_lu(matrix).solve(np.array([2.0, 3.0, 4.0]))
+    assert x.tolist() == pytest.approx([2.0, 1.0, 1.0])
+
+
+def test_lu_of_a_singular_matrix_is_an_error() -> None:
+    with pytest.raises(RuntimeError, match="singular"):
+        factorise_lu(sp.csr_array(np.array([[1.0, 1.0], [1.0, 1.0]])))

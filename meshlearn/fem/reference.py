@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from skfem.helpers import dot, grad
 from torch import Tensor
 
-from ..mesh import Mesh, MeshError
+from ..mesh import CELL_TYPES, Mesh, MeshError
 from .elements import quadrature
 from .linear import solve_spd
 
@@ -148,7 +148,10 @@ def lagrange_basis(mesh: Mesh, degree: int) -> skfem.Basis:
             f"no Lagrange element of degree {degree} on {name} cells in {mesh.dim}D; there are "
             "degrees 1 and 2 on lines, triangles, quads, tetrahedra and hexahedra that fill space"
         )
-    return skfem.Basis(mesh.to_skfem(), _ELEMENTS[name, degree]())
+    other = mesh.to_skfem()
+    if CELL_TYPES[name].is_simplex:  # sorted nodes, as in our spaces: the same quadrature points
+        other = type(other)(other.p, np.sort(other.t, axis=0))
+    return skfem.Basis(other, _ELEMENTS[name, degree]())
 
 
 def _finer(mesh: Mesh, basis: skfem.Basis, order: int) -> skfem.Basis:

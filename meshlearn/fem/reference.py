@@ -158,7 +158,7 @@ def _finer(mesh: Mesh, basis: skfem.Basis, order: int) -> skfem.Basis:
     """The basis with another quadrature: ours, since scikit-fem's on tetrahedra are inexact."""
     (cell,) = mesh.cells
     points, weights = quadrature(cell, order)
-    rule = (np.ascontiguousarray(points.numpy().T), weights.numpy())
+    rule = (points.numpy().T.copy(), weights.numpy().copy())
     return skfem.Basis(basis.mesh, basis.elem, quadrature=rule)
 
 

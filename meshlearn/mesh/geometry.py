@@ -113,6 +113,11 @@ def diameters(mesh: Mesh) -> Tensor:
     return per_cell(mesh, lambda name, points: torch.cdist(points, points).amax(dim=(1, 2)))
 
 
+def extent(mesh: Mesh) -> float:
+    """Diagonal of the bounding box, the length that tolerances are relative to."""
+    return float((mesh.pos.amax(dim=0) - mesh.pos.amin(dim=0)).detach().norm())
+
+
 def min_corner_jacobians(mesh: Mesh) -> Tensor:
     """Smallest corner determinant of each cell `[n_cells]`; positive on a valid mesh."""
     return per_cell(mesh, lambda name, points: corner_jacobians(name, points).amin(dim=1))

@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from .errors import MeshError
-from .geometry import diameters, facet_normals, min_corner_jacobians
+from .geometry import diameters, extent, facet_normals, min_corner_jacobians
 
 if TYPE_CHECKING:
     from .mesh import Mesh
@@ -170,8 +170,7 @@ def _cells_are_sound(mesh: Mesh) -> bool:
     """One pass that clears most meshes of both defects of cells."""
     if mesh.dim != mesh.cell_dim:
         return False
-    extent = float((mesh.pos.amax(dim=0) - mesh.pos.amin(dim=0)).detach().norm())
-    return float(min_corner_jacobians(mesh).detach().min()) > _DEGENERATE * extent**mesh.dim
+    return float(min_corner_jacobians(mesh).detach().min()) > _DEGENERATE * extent(mesh) ** mesh.dim
 
 
 def _corner_defects(mesh: Mesh) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..mesh import Mesh, MeshError
-from ..mesh.geometry import corner_simplices, determinant
+from ..mesh.geometry import corner_simplices, determinant, extent
 from .constraints import Freedom
 
 MIN_RATIO = 1e-6
@@ -68,7 +68,7 @@ def check_valid(mesh: Mesh) -> None:
 def shortened(mesh: Mesh, pos: Tensor, moved: Tensor, free: Freedom) -> int:
     """How many nodes the guard kept from reaching their allowed position."""
     wanted = free.project(pos - mesh.pos)
-    scale = _diameter(mesh) * _DISTANCE
+    scale = extent(mesh) * _DISTANCE
     return int(((moved - mesh.pos - wanted).norm(dim=1) > scale).sum())
 
 
@@ -76,7 +76,7 @@ def boundary_error(mesh: Mesh, moved: Tensor, free: Freedom) -> float:
     """Largest distance of a constrained node from its side over the diameter of the domain."""
     if not len(free.nodes):
         return 0.0
-    return float(free.departure(moved - mesh.pos).max()) / _diameter(mesh)
+    return float(free.departure(moved - mesh.pos).max()) / extent(mesh)
 
 
 def volume_error(mesh: Mesh, moved: Mesh) -> float:
@@ -91,7 +91,3 @@ def simplex_determinants(pos: Tensor, nodes: Tensor) -> Tensor:
     """Determinants of the edge vectors of simplices `[s, d + 1] -> [s]`."""
     points = pos.index_select(0, nodes.reshape(-1)).view(*nodes.shape, pos.shape[1])
     return determinant(points[:, 1:] - points[:, :1])
-
-
-def _diameter(mesh: Mesh) -> float:
-    return float((mesh.pos.amax(dim=0) - mesh.pos.amin(dim=0)).norm())

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..fem.linear import solve_spd
 from ..mesh import Mesh, MeshError
+from ..mesh.geometry import extent
 from ..monitors import Monitor
 from .base import Mover, Outcome, Progress
 from .constraints import Freedom
@@ -63,7 +64,7 @@ class Relaxation(Mover, Displacer):
         basis = free.basis()
         origin = mesh.pos.cpu().numpy()
         balance = self.operator(mesh, torch.ones_like(mesh.pos[:, 0])) @ origin
-        size = float((mesh.pos.amax(dim=0) - mesh.pos.amin(dim=0)).norm())
+        size = extent(mesh)
         pos, residual, iteration = start, float("inf"), 0
         for iteration in range(1, self.max_iterations + 1):
             value = density(monitor(mesh.moved(pos)))

@@ -223,6 +223,8 @@ def test_wrong_arguments_and_monitors_are_named() -> None:
         Variational().move(mesh, Function(lambda x: x[:, 0] - 0.5))
     with pytest.raises(MeshError, match="start must be a moved copy"):
         Variational().move(mesh, RING, start=generate.rectangle(5, 4))
+    with pytest.raises(MeshError, match="it has other nodes or cells"):
+        Variational().move(mesh, RING, start=generate.rectangle(4, 4, diagonal="right"))
     turned = mesh.moved(mesh.pos * torch.tensor([-1.0, 1.0]))
     with pytest.raises(MeshError, match="cells are inverted before the move"):
         Variational().move(turned, RING)

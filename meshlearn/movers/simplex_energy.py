@@ -30,10 +30,12 @@ class Evaluation:
     Attributes:
         energy: infinity where a simplex is not positive.
         gradient: with respect to the node positions `[n, d]`, monitor included.
+        parts: energy of each simplex `[s]`.
     """
 
     energy: float
     gradient: Tensor
+    parts: Tensor
 
 
 class SimplexEnergy(ABC):
@@ -62,7 +64,7 @@ class SimplexEnergy(ABC):
         self.nodes = torch.cat(nodes)
         self.weight = torch.cat(weights).to(reference.pos.device)
         self._columns = [column.contiguous() for column in self.nodes.unbind(dim=1)]
-        self.reference_edges = self._edges(reference.pos)
+        self.reference_edges = self.edges(reference.pos)
         self.reference_volume = determinant(self.reference_edges) / _FACTORIAL[self.dim]
         self.pressure = pressure if curved else 0.0
 
@@ -76,7 +78,7 @@ class SimplexEnergy(ABC):
         energy counts.
         """
 
-    def _edges(self, pos: Tensor) -> Matrix:
+    def edges(self, pos: Tensor) -> Matrix:
         """Edge matrices, component by edge."""
         components = [pos[:, k].contiguous() for k in range(self.dim)]
         corners = [[component[c] for c in self._columns] for component in components]
@@ -84,11 +86,11 @@ class SimplexEnergy(ABC):
 
     def volumes(self, pos: Tensor) -> Tensor:
         """Signed volumes of the simplices `[s]`."""
-        return determinant(self._edges(pos)) / _FACTORIAL[self.dim]
+        return determinant(self.edges(pos)) / _FACTORIAL[self.dim]
 
     def deformation(self, pos: Tensor) -> Tensor:
         """Volume-averaged dx/dxi at the nodes `[n, d, d]`."""
-        forward = product(self._edges(pos), inverse(self.reference_edges))
+        forward = product(self.edges(pos), inverse(self.reference_edges))
         volume = self.weight * self.reference_volume
         stacked = torch.stack([torch.stack(row, dim=1) for row in forward], dim=1)
         weighted = (volume[:, None, None] * stacked)[:, None].expand(-1, self.dim + 1, -1, -1)
@@ -99,7 +101,7 @@ class SimplexEnergy(ABC):
 
     def energy(self, pos: Tensor, value: Tensor) -> float:
         """Energy only (see `evaluate`)."""
-        edges = self._edges(pos)
+        edges = self.edges(pos)
         if not bool((determinant(edges) > 0).all()):
             return float("inf")
         return float(self._densities(edges, value)[0].sum())
@@ -111,7 +113,7 @@ class SimplexEnergy(ABC):
             pos: `[n, d]`, all simplices positive.
             sample: the monitor and its gradient at `pos`.
         """
-        edges = self._edges(pos)
+        edges = self.edges(pos)
         energy, stress, by_metric = self._densities(edges, sample.value, with_gradient=True)
         inverted = inverse(edges)
         # Gradient of barycentric coordinate j is row j - 1 of the inverse edge matrix.
@@ -126,7 +128,7 @@ class SimplexEnergy(ABC):
             gradient += at_nodes[:, None] * sample.gradient
         else:
             gradient += (at_nodes[..., None] * sample.gradient).sum(dim=(1, 2))
-        return Evaluation(float(energy.sum()), gradient)
+        return Evaluation(float(energy.sum()), gradient, energy)
 
     def volume_of(self, edges: Matrix) -> Tensor:
         """Weighted volumes of simplices given by their edge matrices `[s]`."""

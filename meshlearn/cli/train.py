@@ -1,0 +1,80 @@
+"""`meshlearn train`: train a mover (or an operator) from a settings file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import Command, Json
+from .output import print_json
+from .training_progress import training_progress
+
+app = typer.Typer(
+    help="Train models from a settings file.", no_args_is_help=True, rich_markup_mode="markdown"
+)
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="YAML file of settings; the defaults of the shipped weights without it.",
+        show_default=False,
+    ),
+]
+Folder = Annotated[
+    Path,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="FOLDER",
+        help="Folder of checkpoint, logs and weights; a run found there is resumed.",
+    ),
+]
+
+
+@app.command("mover", cls=Command)
+def mover(
+    config: Config = None,
+    output: Folder = Path("out/train_mover"),
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write TensorBoard event files too.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Train the universal mover and write its weights with their card.
+
+    Interrupt it when you like: the same command goes on from the last checkpoint.
+
+    Example: `meshlearn train mover --config examples/configs/mover_2d.yaml -o out/mover`
+    """
+    from ..training.movers.run import train_mover
+    from ..training.movers.universal import MoverSettings
+    from ..training.settings import read_settings
+
+    settings = read_settings(config, MoverSettings) if config else MoverSettings()
+    command = "meshlearn train mover" + (f" --config {config.name}" if config else "")
+    with training_progress() as show:
+        path, trained = train_mover(
+            settings,
+            output,
+            command=command,
+            prepared=show.samples,
+            progress=show.step,
+            tensorboard=tensorboard,
+        )
+    report = {
+        "weights": str(path),
+        "reason": trained.reason,
+        "best_step": trained.step,
+        "held_out": trained.figures,
+        "seconds": round(trained.seconds, 1),
+    }
+    if json:
+        print_json(report)
+        return
+    typer.echo(f"{trained.reason}; best weights after step {trained.step}: {path}")
+    for name, value in trained.figures.items():
+        typer.echo(f"  {name:20s} {value:.4f}")

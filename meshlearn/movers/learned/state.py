@@ -1,0 +1,252 @@
+"""What a learned mover sees of a mesh and a monitor: numbers without units, frame or node order.
+
+At node i, with V the volume that belongs to it, V_0 the same in the reference mesh, h = V^(1/d)
+its local size, rho the density of the monitor, and E_i and g_i the node's share of the
+Huang-Kamenski energy (see `movers.energy`) and the energy's gradient:
+
+- s_i = log(rho V / V_0) minus its mean: 0 everywhere on an equidistributed mesh;
+- f_i = g_i h_i / E_i, the pull of the energy in local units;
+- D, the elliptic solve F A^-1 F^T of -g (see `movers.preconditioner`): what the whole domain asks
+  of the node. Only its strain along edges is looked at, so that a long way costs no more than a
+  short one.
+
+Vectors enter through their components along edges; everything is therefore invariant to
+translation, rotation, scale and numbering.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...kernels import Segments
+from ...kernels.matrices import inverse
+from ...mesh import Mesh
+from ...monitors import Monitor, Sample
+from ...nn import segments
+from ..base import scatter_to_nodes
+from ..constraints import Freedom
+from ..energy import HuangKamenski
+from ..equidistribution import density
+from ..preconditioner import Preconditioner
+
+NODE_FEATURES = 12
+EDGE_FEATURES = 9
+_THETA, _P = 0.2, 1.5
+_TINY = 1e-30
+
+
+class Problem:
+    """One move: what stays the same while its nodes travel.
+
+    Args:
+        mesh: the reference mesh (or a batch).
+        monitor: density or metric.
+        free: allowed motions.
+
+    Attributes:
+        energy: the Huang-Kamenski functional against the reference mesh.
+        graph: graph of the batch that each node belongs to `[n]`; all 0 for one mesh.
+        graphs: how many.
+    """
+
+    def __init__(self, mesh: Mesh, monitor: Monitor, free: Freedom, typical: float) -> None:
+        self.mesh, self.monitor, self.free = mesh, monitor, free
+        self.energy = HuangKamenski(mesh, _THETA, _P, typical)
+        self.preconditioner = Preconditioner(mesh.pos, self.energy.nodes, free)
+        self.segments: Segments = segments(mesh)
+        self.senders, self.receivers = mesh.topology.edge_index.unbind(0)
+        own = mesh.get("batch")
+        self.graph = torch.zeros_like(mesh.pos[:, 0], dtype=torch.int64) if own is None else own
+        self.graphs = int(self.graph.max()) + 1
+        self.reference_size = self.node_volumes(mesh.pos)
+        self.weight = self.reference_size / self._sum(self.reference_size)
+        self.reference_length = self._offsets(mesh.pos).norm(dim=1)
+        kind = torch.full((len(mesh.pos),), mesh.dim, device=mesh.pos.device)
+        kind[free.nodes] = free.free
+        self.kind = torch.stack([kind == mesh.dim, (kind < mesh.dim) & (kind > 0), kind == 0], 1)
+        self.simplex_graph = self.graph[self.energy.nodes[:, 0]]
+
+    def node_volumes(self, pos: Tensor) -> Tensor:
+        """Volume that belongs to each node `[n]`."""
+        return self._to_nodes(self.energy.weight * self.energy.volumes(pos))
+
+    def _to_nodes(self, parts: Tensor) -> Tensor:
+        """What simplices hold, in equal shares to their corners `[s] -> [n]`."""
+        share = (parts / (self.mesh.dim + 1))[:, None].expand(-1, self.mesh.dim + 1)
+        return scatter_to_nodes(share, self.energy.nodes, len(self.mesh.pos))
+
+    def _sum(self, values: Tensor) -> Tensor:
+        """Sum over each graph, given back to its nodes `[n] -> [n]`."""
+        return values.new_zeros(self.graphs).index_add(0, self.graph, values)[self.graph]
+
+    def mean(self, values: Tensor, weight: Tensor) -> Tensor:
+        """Weighted mean over each graph, given back to its nodes `[n] -> [n]`."""
+        return self._sum(values * weight) / self._sum(weight)
+
+    def means(self, rows: Tensor) -> Tensor:
+        """Mean of the rows of each graph, by the volume that belongs to them `[graphs, k]`."""
+        weight = self.weight.to(rows.dtype)[:, None]
+        total = rows.new_zeros(self.graphs, rows.shape[1])
+        return total.index_add(0, self.graph, rows * weight)
+
+    def largest(self, values: Tensor, graph: Tensor) -> Tensor:
+        """Largest over each graph `[graphs]`, of values that are not negative."""
+        return values.new_zeros(self.graphs).scatter_reduce(0, graph, values, "amax")
+
+    def solve(self, force: Tensor) -> Tensor:
+        """F A^-1 F^T of a force `[n, d]`: an allowed, smooth motion of the whole domain."""
+        pre = self.preconditioner
+        flat = pre.basis_t @ force.detach().cpu().numpy().reshape(-1)
+        full = (pre.basis @ pre(flat)).reshape(force.shape)
+        return torch.from_numpy(np.ascontiguousarray(full)).to(force)
+
+    def _recovered(self, value: Tensor, pos: Tensor) -> Tensor:
+        """Volume-weighted mean of the gradients around each node `[n, ..., d]`."""
+        nodes = self.energy.nodes
+        inverted = inverse(self.energy.edges(pos))
+        flat = value.reshape(len(pos), -1)
+        jumps = [flat[nodes[:, j + 1]] - flat[nodes[:, 0]] for j in range(self.mesh.dim)]
+        volume = self.energy.weight * self.energy.volumes(pos)
+        slopes = [
+            torch.stack([inverted[j][k][:, None] * jump for j, jump in enumerate(jumps)]).sum(0)
+            for k in range(self.mesh.dim)
+        ]
+        weighted = torch.stack(slopes, dim=2) * volume[:, None, None]
+        corners = weighted[:, None].expand(-1, nodes.shape[1], -1, -1)
+        total = scatter_to_nodes(corners, nodes, len(pos))
+        share = scatter_to_nodes(volume[:, None].expand(-1, nodes.shape[1]), nodes, len(pos))
+        return (total / share[:, None, None]).reshape(*value.shape, self.mesh.dim)
+
+    def _offsets(self, pos: Tensor) -> Tensor:
+        return pos[self.senders] - pos[self.receivers]
+
+    def look(self, pos: Tensor, hint: Tensor | None) -> State:
+        """Everything at a valid position `[n, d]`."""
+        sampled = self.monitor.sample(pos, hint)
+        # Where a node sits on a node of the monitor's mesh, the gradient there has no one value.
+        sample = replace(sampled, gradient=self._recovered(sampled.value, pos))
+        found = self.energy.evaluate(pos, sample)
+        share = self._to_nodes(found.parts)
+        self.preconditioner.deform(self.energy.deformation(pos).cpu().numpy())
+        d = self.mesh.dim
+        size = self.node_volumes(pos)
+        local = size ** (1 / d)
+        scale = self.mean(share / size, size)  # mean energy density of the graph
+        rho = density(sample.value)
+        level = torch.log(rho * size / self.reference_size)
+        level = level - self.mean(level, self.reference_size)
+        pull = self.free.project(found.gradient)
+        smooth = self.solve(-pull / scale[:, None])
+        offset = self._offsets(pos)
+        length = offset.norm(dim=1)
+        strain = self._along(smooth[self.senders] - smooth[self.receivers], offset) / length**2
+        largest = self.largest(strain.abs(), self.graph[self.receivers]) + _TINY
+        strain = strain / largest[self.graph[self.receivers]]
+        force = pull * (local / share)[:, None]
+        slope = _log_slope(sample, rho) * local[:, None]
+        log_rho = rho.log() - self.mean(rho.log(), self.reference_size)
+        spread = self.mean(level**2, self.reference_size).sqrt()
+        reach = smooth.norm(dim=1) / largest[self.graph] / local
+        nodes = torch.stack(
+            [
+                level,
+                torch.log(size / self.reference_size),
+                log_rho,
+                torch.log1p(force.norm(dim=1)),
+                torch.log1p(slope.norm(dim=1)),
+                torch.log1p(reach),
+                spread,
+                torch.log(largest)[self.graph].clamp(-6, 6) / 3,
+                torch.log(share / size / scale),
+            ],
+            dim=1,
+        )
+        own, other = self.receivers, self.senders
+        unit = offset / local[own, None]
+        edges = torch.stack(
+            [
+                length / local[own],
+                torch.log(length / self.reference_length),
+                torch.asinh(self._along(unit, force[own])),
+                torch.asinh(self._along(unit, force[other])),
+                torch.asinh(self._along(unit, slope[own])),
+                strain,
+                level[other] - level[own],
+                log_rho[other] - log_rho[own],
+                _stretch(sample.value, rho, offset / length[:, None], own),
+            ],
+            dim=1,
+        )
+        return State(
+            pos=pos,
+            sample=sample,
+            energy=share,
+            gradient=found.gradient,
+            force=force,
+            scale=scale,
+            local=local,
+            smooth=smooth,
+            unit=unit,
+            nodes=torch.cat([nodes.float(), self.kind.float()], dim=1),
+            edges=edges.float(),
+            spread=spread,
+        )
+
+    @staticmethod
+    def _along(first: Tensor, second: Tensor) -> Tensor:
+        return (first * second).sum(dim=1)
+
+
+@dataclass(frozen=True)
+class State:
+    """A position and all that is known there.
+
+    Attributes:
+        pos: `[n, d]`.
+        sample: the monitor there.
+        energy: each node's share of the energy `[n]`.
+        gradient: of the energy `[n, d]`.
+        force: the gradient in local units, without what the sides do not allow `[n, d]`.
+        scale: mean energy density of the node's graph `[n]`.
+        local: local size `[n]`.
+        smooth: the elliptic solve of the negative gradient over `scale` `[n, d]`.
+        unit: edge vectors over the receiver's local size `[m, d]`.
+        nodes: invariant node features `[n, NODE_FEATURES]`, float32.
+        edges: invariant edge features `[m, EDGE_FEATURES]`, float32.
+        spread: root mean square of s over the node's graph `[n]`.
+    """
+
+    pos: Tensor
+    sample: Sample
+    energy: Tensor
+    gradient: Tensor
+    force: Tensor
+    scale: Tensor
+    local: Tensor
+    smooth: Tensor
+    unit: Tensor
+    nodes: Tensor
+    edges: Tensor
+    spread: Tensor
+
+
+def _log_slope(sample: Sample, rho: Tensor) -> Tensor:
+    """Gradient of the logarithm of the density `[n, d]`."""
+    if sample.value.dim() == 1:
+        return sample.gradient / rho[:, None]
+    # d log sqrt(det M) = tr(M^-1 dM) / 2
+    inverse = torch.linalg.inv(sample.value)
+    return torch.einsum("nij,njik->nk", inverse, sample.gradient) / 2
+
+
+def _stretch(value: Tensor, rho: Tensor, direction: Tensor, own: Tensor) -> Tensor:
+    """Logarithm of the metric's length of a direction against that of an isotropic metric `[m]`."""
+    if value.dim() == 1:
+        return torch.zeros_like(direction[:, 0])
+    d = direction.shape[1]
+    shape = value / (rho ** (2 / d))[:, None, None]
+    return torch.einsum("mi,mij,mj->m", direction, shape[own], direction).log() / 2

@@ -9,8 +9,11 @@ is a good guide, than for metrics, where it can lead to meshes that are worse).
 from __future__ import annotations
 
 import math
+import shutil
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +21,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from ... import __version__
 from ...mesh import Mesh
 from ...monitors import Hessian, Monitor
 from ...movers.constraints import freedom
@@ -57,7 +61,7 @@ class MoverSettings(Settings):
     layers: int = Field(3, ge=1)
     nodes: tuple[int, int] = (300, 1200)
     samples: int = Field(600, ge=1)
-    held_out: int = Field(32, ge=1)
+    held_out: int = Field(40, ge=1)
     steps: tuple[int, int] = (2, 4)
     energy_scalar: float = Field(0.5, ge=0)
     energy_metric: float = Field(0.05, ge=0)
@@ -65,7 +69,7 @@ class MoverSettings(Settings):
     metric_share: float = Field(0.6, ge=0, le=1)
     cache: str = "out/mover_samples"
     workers: int = Field(1, ge=1)
-    trainer: TrainerSettings = TrainerSettings(steps=4000, learning_rate=3e-3)
+    trainer: TrainerSettings = TrainerSettings(steps=3000, learning_rate=3e-3, evaluate_every=300)
 
 
 class UniversalTask(Task):
@@ -164,6 +168,18 @@ def random_monitor(sample: Sample, rng: Rng, metric_share: float) -> tuple[Monit
     return Hessian(mesh, u, "frobenius", float(rng.uniform(2, 10))), False
 
 
+def _commit() -> str | None:
+    """The commit of the source, where it is a checkout."""
+    git = shutil.which("git")
+    if git is None:
+        return None
+    here = Path(__file__).parent
+    found = subprocess.run(
+        [git, "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return found.stdout.strip() or None
+
+
 def fresh_network(settings: MoverSettings) -> MoverNet:
     """The network before training, from the seed."""
     torch.manual_seed(settings.trainer.seed)
@@ -173,6 +189,8 @@ def fresh_network(settings: MoverSettings) -> MoverNet:
 def card(settings: MoverSettings, figures: dict[str, float], seconds: float) -> dict[str, Any]:
     """What the weights' card says of the run."""
     return {
+        "version": __version__,
+        "commit": _commit(),
         "data": "random domains, meshes and solutions (meshlearn.training.movers)",
         "seed": settings.trainer.seed,
         "settings": settings.model_dump(),

@@ -1,0 +1,75 @@
+"""`meshlearn evaluate`: judge movers (and operators) on held-out cases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import Command, Json
+from .output import console, grid, print_json
+
+app = typer.Typer(
+    help="Judge models on held-out cases.", no_args_is_help=True, rich_markup_mode="markdown"
+)
+
+
+@app.command("mover", cls=Command)
+def mover(
+    suite: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="Suite of cases: {suites}. Repeatable; all of 2D by default."
+        ),
+    ] = None,
+    mover: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Mover: {contestants}. Repeatable; all by default."),
+    ] = None,
+    count: Annotated[
+        int | None, typer.Option(min=1, help="Cases of each suite.", show_default=False)
+    ] = None,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--output", metavar="FOLDER", help="Folder of results.json, report.md, pictures."
+        ),
+    ] = Path("out/evaluate_mover"),
+    json: Json = False,
+) -> None:
+    """Error reduction of movers on held-out problems; every failure counts.
+
+    Example: `meshlearn evaluate mover --suite cosines --suite polygons --count 50`
+    """
+    from ..training.movers.cases import SUITES
+    from ..training.movers.contest import CONTESTANTS, compare
+    from ..training.movers.evaluation import Result
+
+    def show(name: str, result: Result) -> None:
+        if not json:
+            typer.echo(
+                f"{name}: {result.case}, {result.mover}: ER {100 * result.reduction:.1f} %",
+                err=True,
+            )
+
+    suites = suite or [name for name in SUITES if name != "boxes"]
+    figures = compare(output, suites, mover or list(CONTESTANTS), count, show)
+    if json:
+        print_json(figures)
+        return
+    for name, by_mover in figures.items():
+        typer.echo(f"{SUITES[name][2]}:")
+        table = grid("mover", "ER mean", "ER worst", "ER > 0", "failed", "inverted", "ms")
+        for who, f in by_mover.items():
+            table.add_row(
+                who,
+                f"{100 * f['reduction_mean']:.1f} %",
+                f"{100 * f['reduction_worst']:.1f} %",
+                f"{100 * f['positive_share']:.1f} %",
+                f"{f['failed']:.0f}",
+                f"{f['inverted_cells']:.0f}",
+                f"{f['milliseconds']:.0f}",
+            )
+        console().print(table)
+    typer.echo(f"tables, figures and pictures: {output}")

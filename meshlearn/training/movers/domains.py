@@ -21,7 +21,7 @@ def random_mesh(rng: Rng, dim: int, nodes: int) -> Mesh:
     One mesh in three is graded by a smooth map.
     """
     kinds = (
-        (_square, _square, _grid, _polygon, _polygon, _l_shape, _plate, _channel)
+        (_square, _square, _grid, *(4 * (_polygon,)), _l_shape, _plate, _channel)
         if dim == 2
         else (_box, _box, _ball)
     )

@@ -60,7 +60,7 @@ class MoverSettings(Settings):
     width: int = Field(32, ge=4)
     layers: int = Field(3, ge=1)
     nodes: tuple[int, int] = (300, 1200)
-    samples: int = Field(600, ge=1)
+    samples: int = Field(1200, ge=1)
     held_out: int = Field(40, ge=1)
     steps: tuple[int, int] = (2, 4)
     energy_scalar: float = Field(0.5, ge=0)
@@ -69,7 +69,7 @@ class MoverSettings(Settings):
     metric_share: float = Field(0.6, ge=0, le=1)
     cache: str = "out/mover_samples"
     workers: int = Field(1, ge=1)
-    trainer: TrainerSettings = TrainerSettings(steps=3000, learning_rate=3e-3, evaluate_every=300)
+    trainer: TrainerSettings = TrainerSettings(steps=5000, learning_rate=3e-3, evaluate_every=500)
 
 
 class UniversalTask(Task):

@@ -10,12 +10,17 @@ from typing import Annotated
 
 import typer
 
+from . import evaluate as _evaluate
 from . import generate as _generate
+from . import train as _train
 from .adapt import adapt as _adapt
+from .adapt_loop import adapt_loop as _adapt_loop
 from .border import Commands
 from .convert import convert as _convert
 from .info import info as _info
+from .memory import VARIABLE, keep_memory
 from .options import Command
+from .serve import serve as _serve
 from .solve import solve as _solve
 from .view import view as _view
 
@@ -50,6 +55,14 @@ def _program(
             "--version", help="Show the version and leave.", callback=_show_version, is_eager=True
         ),
     ] = False,
+    keep: Annotated[
+        bool,
+        typer.Option(
+            "--keep-memory",
+            envvar=VARIABLE,
+            help="Keep freed memory for the next array: faster on large meshes (glibc).",
+        ),
+    ] = False,
 ) -> None:
     """Meshes as graphs: inspect, convert, generate, solve on, and adapt unstructured meshes.
 
@@ -58,6 +71,8 @@ def _program(
     Every command explains itself: `meshlearn COMMAND --help`. Exit codes: 0 done, 2 bad input (one
     sentence on standard error says what), 130 interrupted, 1 a fault of the program.
     """
+    if keep:
+        keep_memory(ctx.obj)
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help())
 
@@ -68,6 +83,10 @@ app.add_typer(_generate.app, name="generate")
 app.command("solve", cls=Command)(_solve)
 app.command("adapt", cls=Command)(_adapt)
 app.command("view", cls=Command)(_view)
+app.command("adapt-loop", cls=Command)(_adapt_loop)
+app.add_typer(_train.app, name="train")
+app.add_typer(_evaluate.app, name="evaluate")
+app.command("serve", cls=Command)(_serve)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -77,5 +96,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: as on the command line, without the name of the program; `sys.argv` by default.
     """
     typer.main.get_command(app).main(
-        args=None if arguments is None else list(arguments), prog_name="meshlearn"
+        args=None if arguments is None else list(arguments), prog_name="meshlearn", obj=arguments
     )

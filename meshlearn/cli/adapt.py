@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
@@ -39,6 +39,22 @@ def adapt(
             help="Adapt to this nodal scalar or vector field of the file, in one move; repeatable, "
             "every field then counts relative to its largest second derivative.",
             show_default=False,
+        ),
+    ] = None,
+    field_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Take the --field from this file; interpolated where it is on another mesh.",
+            show_default=False,
+        ),
+    ] = None,
+    time: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Of an OpenFOAM case: whose mesh and field.",
+            show_default="the latest",
         ),
     ] = None,
     monitor: Annotated[
@@ -88,10 +104,28 @@ def adapt(
     slide: Annotated[
         str,
         typer.Option(
-            metavar="flat|none",
-            help="flat: nodes slide along flat sides and straight ridges; none: they stay.",
+            metavar="flat|curved|none",
+            help="flat: nodes slide along flat sides and straight ridges; curved: along curves and "
+            "surfaces rebuilt from the mesh as well (variational mover); none: they stay.",
         ),
     ] = "flat",
+    rigid: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TAG",
+            help="Cells of this tag (a boundary layer) keep shape and place. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    periodic: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="A:B",
+            help="Nodes of the sides A and B move together, by the translation between them. "
+            "Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -111,12 +145,14 @@ def adapt(
 
     With a problem, whose solution is known, errors before and after are measured; with a field of
     the file they are estimated from its second derivatives. The best mesh is kept, which is the
-    original one where no move helped. No cell is ever inverted; corners and curved sides stay.
+    original one where no move helped. No cell is ever inverted; corners stay,
+    and curved sides too unless `--slide curved` lets nodes slide along them.
 
     Into DIR go
 
-    - the moved mesh, in the format and with the name and numbering of MESH; nodal fields are
-      interpolated to the new positions, integers and cell fields stay with their nodes and cells;
+    - the moved mesh, in the format and with the name and numbering of MESH. Without nodal fields,
+      only coordinates change: every other byte of the file stays, and second-order nodes follow.
+      Nodal fields are interpolated to the new positions, integers stay with their nodes;
     - a .vtu with `u`, `exact` and `error` (or the fields), `monitor`, `quality` (mean ratio), the
       same with `_before`, and `displacement`;
     - `before_after.png` and `report.json`.
@@ -125,6 +161,8 @@ def adapt(
 
     - `meshlearn adapt meshes/l_shape.msh --problem corner -o out`
     - `meshlearn adapt result.vtu --field temperature --monitor metric --fixed inlet`
+    - `meshlearn adapt case.su2 --field-file solution.vtu --field Mach`
+    - `meshlearn adapt cavity --field U` (an OpenFOAM case, whose points are replaced in place)
 
     Problems; lengths are in units of the shortest side of the bounding box, from its centre:
 
@@ -134,24 +172,52 @@ def adapt(
 
     {each_monitor}
     """
+    from ..mesh import MeshError
     from .choices import MONITORS, MonitorOptions, checked_name, make_mover
 
-    begin = time.perf_counter()
+    begin = perf_counter()
     target = output or path.with_name(f"{path.stem}_adapted")
     options = MonitorOptions(strength, smoothing)
     build = MONITORS[checked_name("monitor", monitor, MONITORS)].build
     chosen = make_mover(mover, theta)
-    _check(problem, field, iterations, slide)
+    _check(problem, field or ([""] if field_file else None), iterations, slide)
+    if path.is_dir():
+        from .adapt_case import adapt_case, refuse
+
+        refuse(
+            {
+                "--problem": problem,
+                "--field-file": field_file,
+                "-o": output,
+                "--rigid": rigid,
+                "--periodic": periodic,
+                "--allow": allow,
+                "--repair": repair,
+            }
+        )
+        settings: dict[str, Any] = {"monitor": monitor, "mover": chosen, "slide": slide}
+        settings |= {"strength": strength, "smoothing": smoothing, "fixed": fixed or ()}
+        adapt_case(path, field or [], time, json=json, **settings)
+        return
+    if time is not None:
+        raise MeshError("--time is for OpenFOAM cases, given by their directory")
     with output_folder(target) as staged:
         from ..mesh.files import read
-        from .adapt_files import file_names, write_files
+        from ..movers.layers import layer_nodes
+        from ..movers.periodic import ties
+        from .adapt_files import add_fields, file_names, write_files
         from .adapt_report import conclusion, report, table
         from .adapting import Motion, adapt_to_fields, adapt_to_problem
 
         names = file_names(path, picture=picture)
         mesh = read(path, allow=allow or (), repair=repair or ())
+        own = set(mesh.node_fields)
+        if field_file is not None:
+            field = add_fields(mesh, field_file, field)
         for tag in fixed or ():
             mesh.tagged_nodes(tag)  # an unknown one is an error before the work begins
+        layer_nodes(mesh, rigid or ())
+        ties(mesh, periodic or ())
         problem, field, why = _subject(mesh, problem, field)
         moves = 1 if field else iterations or ITERATIONS
         subject = problem or ", ".join(field)
@@ -161,6 +227,8 @@ def adapt(
                 lambda m, u: build(m, u, options),
                 tuple(fixed or ()),
                 cast("Slide", slide),
+                tuple(rigid or ()),
+                tuple(periodic or ()),
                 progress,
             )
             if problem is None:
@@ -170,6 +238,7 @@ def adapt(
         used: dict[str, Any] = {
             "problem": problem,
             "fields": field,
+            "field_file": field_file and field_file.name,
             "monitor": monitor,
             "mover": mover,
             "theta": getattr(chosen, "theta", None),
@@ -178,12 +247,14 @@ def adapt(
             "iterations": moves,
             "fixed": fixed or [],
             "slide": slide,
+            "rigid": rigid or [],
+            "periodic": periodic or [],
             "allow": allow or [],
             "repair": repair or [],
         }
-        found = report(run, path.name, used, time.perf_counter() - begin)
+        found = report(run, path.name, used, perf_counter() - begin)
         with uninterrupted():  # drawing imports more of VTK
-            write_files(staged, names, path, run, found)
+            write_files(staged, names, path, run, found, own)
     if json:
         print_json({**found, "files": names})
         return
@@ -208,7 +279,7 @@ def _check(
         checked_name("problem", problem, PROBLEMS)
     if field and iterations not in (None, 1):
         raise MeshError("a stored field allows one move; --iterations is for --problem")
-    checked_name("value of --slide", slide, ("flat", "none"))
+    checked_name("value of --slide", slide, ("flat", "curved", "none"))
 
 
 def _subject(

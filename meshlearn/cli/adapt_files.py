@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..mesh import Mesh
+from ..mesh import Mesh, MeshError
 from ..mesh.files import find_format
 from ..mesh.files.gmsh.source import Source
+from ..mesh.files.inplace import find_slots, rewritable, rewrite
 from ..monitors import Monitor
 from ..plot import Panel, save
+from ..plugins.files import field_values, read_case, read_source
 from .adapting import Run, State
-from .fields import colour, transferred
+from .fields import colour, steering_fields, transferred
 from .output import to_json
 from .staging import Staged
 
@@ -32,8 +35,37 @@ def file_names(path: Path, *, picture: bool) -> dict[str, str]:
     return names | ({"picture": PICTURE} if picture else {}) | {"report": REPORT}
 
 
+def add_fields(mesh: Mesh, path: Path, names: Sequence[str] | None) -> list[str]:
+    """Give a mesh the nodal fields of another file.
+
+    Args:
+        mesh: the mesh.
+        path: file with fields on the same mesh, or on another one of the same domain.
+        names: of the fields; None is the only one.
+
+    Returns:
+        Their names.
+
+    Raises:
+        MeshError: see `plugins.files.field_values`.
+    """
+    source = read_source(path)
+    if not names:
+        names = steering_fields(source)[:2]
+        if len(names) != 1:
+            field_values(mesh, source, None)  # raises
+    for name in names:
+        mesh.set_field(name, field_values(mesh, source, name), "node")
+    return list(names)
+
+
 def write_files(
-    staged: Staged, names: dict[str, str], path: Path, run: Run, found: dict[str, Any]
+    staged: Staged,
+    names: dict[str, str],
+    path: Path,
+    run: Run,
+    found: dict[str, Any],
+    own: Collection[str],
 ) -> None:
     """Write all files of a run.
 
@@ -43,15 +75,44 @@ def write_files(
         path: the input.
         run: what to write.
         found: the report.
+        own: names of the nodal fields of the input, those that its mesh file has.
     """
     first, best = run.states[0], run.states[run.best]
     moved, _ = transferred(first.mesh, best.mesh)
-    staged.write(moved, names["mesh"], **_same_kind(path))
+    carried = [name for name in own if moved.node_fields[name].is_floating_point()]
+    if carried or not _only_points(path, first.mesh, best.mesh, staged.folder / names["mesh"]):
+        staged.write(_with_fields(moved, own), names["mesh"], **_same_kind(path))
     staged.write(_with_results(moved, first, best), names["fields"])
     if "picture" in names:
         save([_panel("before", first), _panel("after", best)], staged.folder / names["picture"])
     text = to_json({**found, "files": names})
     (staged.folder / names["report"]).write_text(text + "\n", encoding="utf-8")
+
+
+def _only_points(path: Path, first: Mesh, best: Mesh, target: Path) -> bool:
+    """Write the input with other coordinates and no other change, where that can be done."""
+    if target.name != path.name or not rewritable(path):
+        return False
+    try:
+        case = read_case(path)
+    except MeshError:  # defects that were allowed or mended
+        return False
+    if not torch.equal(case.mesh.pos, first.pos):
+        return False
+    rewrite(path, case.file_points(best.pos.numpy()), target)
+    stored = torch.from_numpy(find_slots(target).points[case.node, : best.dim])
+    return not len(best.moved(stored).inverted_cells())  # few digits may tangle small cells
+
+
+def _with_fields(mesh: Mesh, names: Collection[str]) -> Mesh:
+    """The mesh without the nodal fields that are not among the names."""
+    out = mesh.moved(mesh.pos)
+    kinds = {k: v for k, v in mesh.field_kinds.items() if v != "node" or k in names}
+    for name in mesh.node_fields:
+        if name not in names:
+            del out[name]
+    out["field_kinds_"] = tuple(kinds.items())
+    return out
 
 
 def _same_kind(path: Path) -> dict[str, Any]:

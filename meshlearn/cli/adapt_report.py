@@ -96,11 +96,18 @@ def conclusion(found: dict[str, Any]) -> str:
         lowest = min(steps, key=lambda step: step["errors"]["l2"] if known else 0)
         if lowest["step"]:
             line += f", although the L2 error was lowest at step {lowest['step']}"
-        return f"{line}."
+        return f"{line}.{_other_mover(steps)}"
     before, after = (
         step["errors"]["l2"] if known else step["estimate"] for step in (steps[0], steps[best])
     )
     name = "L2 error" if known else "estimated L2 error"
     factor = found["reduction"]["l2" if known else "estimate"]
     change = f"{factor:.2f} times smaller" if factor >= 1 else f"{1 / factor:.2f} times larger"
-    return f"{name} {before:.3e} -> {after:.3e}: {change} (step {best}; {found['reason']})."
+    end = f"(step {best}; {found['reason']}).{_other_mover(steps)}"
+    return f"{name} {before:.3e} -> {after:.3e}: {change} {end}"
+
+
+def _other_mover(steps: list[dict[str, Any]]) -> str:
+    """A sentence where the mover that was asked for left moves to another one."""
+    names = {step["move"]["mover"] for step in steps if step["move"]}
+    return "".join(f" Moved by {name}." for name in sorted(names) if "fell back" in name)

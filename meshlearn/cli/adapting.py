@@ -70,7 +70,7 @@ class Motion:
     Attributes:
         mover: the mover.
         build: makes a monitor from a mesh and nodal values.
-        fixed, slide: see `Mover.move`.
+        fixed, slide, rigid, periodic: see `Mover.move`.
         progress: called after each iteration.
     """
 
@@ -78,6 +78,8 @@ class Motion:
     build: BuildMonitor
     fixed: tuple[str, ...]
     slide: Slide
+    rigid: tuple[str, ...]
+    periodic: tuple[str, ...]
     progress: Progress
 
 
@@ -98,6 +100,8 @@ def adapt_to_problem(mesh: Mesh, name: str, iterations: int, motion: Motion) -> 
         iterations,
         fixed=motion.fixed,
         slide=motion.slide,
+        rigid=motion.rigid,
+        periodic=motion.periodic,
         progress=motion.progress,
     )
     states = [
@@ -120,7 +124,13 @@ def adapt_to_fields(mesh: Mesh, names: Sequence[str], motion: Motion) -> Run:
     values = steering_values(mesh, names)
     monitor = motion.build(mesh, values if values.shape[1] > 1 else values[:, 0])
     result = motion.mover.move(
-        mesh, monitor, fixed=motion.fixed, slide=motion.slide, progress=motion.progress
+        mesh,
+        monitor,
+        fixed=motion.fixed,
+        slide=motion.slide,
+        rigid=motion.rigid,
+        periodic=motion.periodic,
+        progress=motion.progress,
     )
     moved, _ = transferred(mesh, result.mesh)
     before, after = _estimates(mesh, result.mesh, values, relative=len(names) > 1)

@@ -20,7 +20,10 @@ from typer.core import TyperGroup
 # typer brings its own click or uses the installed one, by version: this name holds for both.
 _UsageError = cast("type[Exception]", typer.BadParameter.__base__)
 _CONTROL = (SystemExit, GeneratorExit, BrokenPipeError, typer.Exit, typer.Abort, _UsageError)
-_ORDER = ("info", "convert", "generate", "solve", "adapt", "view")
+_ORDER = (
+    *("info", "convert", "generate", "solve", "adapt", "adapt-loop", "view"),
+    *("train", "evaluate", "serve"),
+)
 _PACKAGE = __name__.partition(".")[0]
 
 
@@ -105,8 +108,9 @@ def is_bad_input(error: BaseException) -> bool:
     """Whether an error says what is wrong with the input, and not with the program."""
     from ..fem.linear import SolveError
     from ..mesh.errors import MeshError
+    from ..plugins.arrays import PluginError
 
-    return isinstance(error, MeshError | SolveError | OSError) or (
+    return isinstance(error, MeshError | PluginError | SolveError | OSError) or (
         type(error) is ValueError and _raised_here(error.__traceback__)
     )
 

@@ -15,7 +15,7 @@ from ..mesh.quality import QUALITY_MEASURES
 from ..mesh.repair import REPAIRS
 from ..mesh.validate import CHECKS
 from ..monitors import ArcLength, Field, Gradient, Hessian
-from ..movers import Laplacian, Spring, Variational, Winslow
+from ..movers import Laplacian, MongeAmpere, Spring, UniversalMover, Variational, Winslow
 from ..movers.relaxation import Relaxation
 from ..problems import PROBLEMS
 
@@ -75,8 +75,11 @@ MONITORS: dict[str, MonitorChoice] = {
     "arc-length": MonitorChoice("even arc length of the graph of the field", _arc_length),
     "gradient": MonitorChoice("1 + strength |grad u|^2 / max |grad u|^2", _gradient),
 }
-MOVERS: dict[str, type[Variational | Winslow | Relaxation]] = {
+Choice = Variational | MongeAmpere | Winslow | Relaxation | UniversalMover
+MOVERS: dict[str, Callable[[], Choice]] = {
     "variational": Variational,
+    "universal": UniversalMover.from_pretrained,
+    "monge-ampere": MongeAmpere,
     "winslow": Winslow,
     "laplacian": Laplacian,
     "spring": Spring,
@@ -98,6 +101,24 @@ def _default(function: Callable[..., object], name: str) -> str:
     return f"{inspect.signature(function).parameters[name].default:.3g}"
 
 
+def _suites() -> str:
+    from ..training.movers.cases import SUITES
+
+    return ", ".join(SUITES)
+
+
+def _contestants() -> str:
+    from ..training.movers.contest import CONTESTANTS
+
+    return ", ".join(CONTESTANTS)
+
+
+def _models() -> str:
+    from ..training.movers.models import MODELS
+
+    return ", ".join(MODELS)
+
+
 _LISTS: dict[str, Callable[[], str]] = {
     "checks": lambda: ", ".join(CHECKS),
     "repairs": lambda: ", ".join(REPAIRS),
@@ -109,6 +130,9 @@ _LISTS: dict[str, Callable[[], str]] = {
     "movers": lambda: ", ".join(MOVERS),
     "each_problem": lambda: "\n".join(f"- {k}: {v.description}" for k, v in PROBLEMS.items()),
     "each_monitor": lambda: "\n".join(f"- {k}: {v.description}" for k, v in MONITORS.items()),
+    "suites": _suites,
+    "contestants": _contestants,
+    "models": _models,
     "theta": lambda: _default(Variational, "theta"),
     "strength": lambda: _default(Hessian, "strength"),
 }
@@ -119,7 +143,7 @@ def fill(text: str) -> str:
     return text and re.sub(r"\{(\w+)\}", lambda m: _LISTS[m[1]]() if m[1] in _LISTS else m[0], text)
 
 
-def make_mover(name: str, theta: float | None) -> Variational | Winslow | Relaxation:
+def make_mover(name: str, theta: float | None) -> Choice:
     """A mover by name; `theta` None is its own default, and all that the others take.
 
     Raises:

@@ -25,7 +25,11 @@ def mover(
     ] = None,
     mover: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Mover: {contestants}. Repeatable; all by default."),
+        typer.Option(
+            metavar="NAME[=WEIGHTS]",
+            help="Mover: {contestants}, or NAME=WEIGHTS for weights of your own, where NAME is "
+            "one of {models}. Repeatable; all that need none by default.",
+        ),
     ] = None,
     count: Annotated[
         int | None, typer.Option(min=1, help="Cases of each suite.", show_default=False)

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 
 from .border import one_line
-from .options import Allow, Json, MeshFile, Repair
+from .options import Allow, Json, Repair
 from .output import bars, console, counted, grid, number, print_json, two_columns
 
 _MEASURE = {1: "length", 2: "area", 3: "volume"}
 
 
 def info(
-    path: MeshFile,
+    path: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="MESH", help="Mesh file; its ending tells the format.", show_default=False
+        ),
+    ] = None,
     validate: Annotated[
         bool, typer.Option(help="Check the mesh; exit code 2 where a check fails.")
     ] = True,
     allow: Allow = None,
     repair: Repair = None,
     json: Json = False,
+    backends: Annotated[
+        bool, typer.Option("--backends", help="Show who computes the kernels here, and leave.")
+    ] = False,
 ) -> None:
     """Show what is in a mesh: sizes, tags, fields, geometry, cell quality, defects.
 
@@ -33,6 +42,11 @@ def info(
 
     Example: `meshlearn info meshes/channel_cylinder.msh`
     """
+    if backends:
+        _show_backends(json)
+        return
+    if path is None:
+        raise typer.BadParameter("a mesh file is missing", param_hint="MESH")
     from ..mesh.files import read
     from ..mesh.validate import CHECKS
     from .facts import defects, describe
@@ -48,6 +62,25 @@ def info(
         typer.secho(f"error: {one_line(defect['message'])}", fg="red", err=True)
     if found:
         raise typer.Exit(2)
+
+
+def _show_backends(json: bool) -> None:
+    from ..kernels.backend import VARIABLE, report
+
+    found = report()
+    if json:
+        print_json(found)
+        return
+    rows: dict[str, object] = {
+        f"kernels on {device}": chosen for device, chosen in found["chosen"].items()
+    }
+    rows[f"asked for ({VARIABLE})"] = found["wanted"]
+    rows["torch"] = f"{found['torch']}, {found['threads']} threads"
+    interpreter = " (interpreter)" if found["interpreter"] else ""
+    rows["triton"] = f"{found['triton'] or 'not installed'}{interpreter}"
+    rows["GPU"] = found["gpu"] or "none"
+    rows["deterministic"] = "yes" if found["deterministic"] else "as planned kernels are"
+    console().print(two_columns(rows))
 
 
 def _show(report: dict[str, Any]) -> None:

@@ -20,7 +20,8 @@ Config = Annotated[
     typer.Option(
         "--config",
         metavar="FILE",
-        help="YAML file of settings; the defaults of the shipped weights without it.",
+        help="YAML file of settings; the defaults of the shipped weights without it. "
+        "Its `model` is one of {models}.",
         show_default=False,
     ),
 ]
@@ -44,20 +45,19 @@ def mover(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Train the universal mover and write its weights with their card.
+    """Train the universal mover (or a published one) and write its weights with their card.
 
     Interrupt it when you like: the same command goes on from the last checkpoint.
 
     Example: `meshlearn train mover --config examples/configs/mover_2d.yaml -o out/mover`
     """
-    from ..training.movers.run import train_mover
+    from ..training.movers.models import read_mover_settings, train
     from ..training.movers.universal import MoverSettings
-    from ..training.settings import read_settings
 
-    settings = read_settings(config, MoverSettings) if config else MoverSettings()
+    settings = read_mover_settings(config) if config else MoverSettings()
     command = "meshlearn train mover" + (f" --config {config.name}" if config else "")
     with training_progress() as show:
-        path, trained = train_mover(
+        path, trained = train(
             settings,
             output,
             command=command,

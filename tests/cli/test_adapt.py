@@ -166,6 +166,18 @@ def test_every_monitor(run_json: Run, square: Path, tmp_path: Path, monitor: str
     assert report["steps"][1]["move"]["max_displacement"] > 1e-3
 
 
+def test_monge_ampere_and_who_moves_where_it_cannot(
+    run: Run, square: Path, samples: Path, tmp_path: Path
+) -> None:
+    options = ("--mover", "monge-ampere", "--iterations", "1", "--problem", "bell")
+    fit = run("adapt", square, "-o", tmp_path / "a", *options)
+    assert (fit.exit_code, "fell back" in fit.stdout) == (0, False)
+    bent = run("adapt", samples / "l_shape.msh", "-o", tmp_path / "b", *options)
+    assert bent.exit_code == 0
+    said = " ".join(bent.stdout.split())
+    assert "Moved by MongeAmpere (fell back to Variational: the domain is not convex)." in said
+
+
 def test_fixed_and_not_sliding(run: Run, square: Path, tmp_path: Path) -> None:
     before = ml.read(square)
     for options, tag in (
@@ -206,3 +218,46 @@ def test_files_of_others_stay(run: Run, square: Path, tmp_path: Path) -> None:
     assert strict_json((out / "report.json").read_text(encoding="utf-8"))["steps"]
     names = {"notes.txt", "report.json", "square.vtu", "square_result.vtu"}
     assert {file.name for file in out.iterdir()} == names
+
+
+class TestBoundaries:
+    def test_curves_layers_and_periodic_sides(self, run: Run, tmp_path: Path) -> None:
+        square = ml.generate.rectangle(10, 10)
+        high = torch.nonzero(square.centroids()[:, 1] > 0.8).squeeze(1)
+        mesh = ml.Mesh.from_cells(
+            square.pos,
+            square.cells,
+            facet_tags=square.facet_tags,
+            cell_tags={"layer": high},
+            node_fields={"t": torch.tanh(20 * (square.pos[:, 1] - 0.4))},
+        )
+        mesh.write(tmp_path / "square.vtu")
+        options = ("--slide", "curved", "--rigid", "layer", "--periodic", "left:right")
+        done = run("adapt", tmp_path / "square.vtu", *options, "-o", tmp_path / "out", "--json")
+        assert (done.exit_code, done.stderr) == (0, "")
+        used = strict_json(done.stdout)["options"]
+        assert used["slide"] == "curved"
+        assert used["rigid"] == ["layer"]
+        assert used["periodic"] == ["left:right"]
+        moved = ml.read(tmp_path / "out" / "square.vtu")
+        kept = mesh.tagged_nodes("layer")
+        assert torch.equal(moved.pos[kept], mesh.pos[kept])
+        left, right = mesh.tagged_nodes("left"), mesh.tagged_nodes("right")
+        height = [moved.pos[side][mesh.pos[side, 1].argsort(), 1] for side in (left, right)]
+        assert torch.allclose(*height, atol=1e-14)
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            (("--rigid", "left"), "rigid names 'left', which is no cell tag"),
+            (("--periodic", "left"), "a periodic pair is two tags"),
+            (("--periodic", "left:bottom"), "has no partner on 'bottom'"),
+        ],
+    )
+    def test_bad_ones_are_named(
+        self, run: Run, tmp_path: Path, options: tuple[str, ...], message: str
+    ) -> None:
+        ml.generate.rectangle(4, 4).write(tmp_path / "square.vtu")
+        done = run("adapt", tmp_path / "square.vtu", *options, "-o", tmp_path / "out")
+        assert done.exit_code == 2
+        assert message in done.stderr

@@ -93,3 +93,25 @@ def test_nan_is_null(run: Run, square: Path, tmp_path: Path) -> None:
     result = run("info", tmp_path / "nan.vtu", "--json")
     assert result.exit_code == 2
     assert strict_json(result.stdout)["bounding_box"]["lower"] == [None, None]
+
+
+def test_backends(run: Run, run_json: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MESHLEARN_KERNELS", raising=False)
+    report = run_json("info", "--backends")
+    assert report["chosen"]["cpu"] == "torch"
+    assert report["torch"] == torch.__version__
+    out = run("info", "--backends").stdout
+    assert "kernels on cpu" in out
+    assert "triton" in out
+
+
+def test_backends_that_cannot_be_had(run_json: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MESHLEARN_KERNELS", "triton")
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    assert run_json("info", "--backends")["chosen"]["cpu"].startswith("none: Triton ")
+
+
+def test_mesh_is_missing(run: Run) -> None:
+    result = run("info")
+    assert result.exit_code == 2
+    assert "a mesh file is missing" in result.stderr

@@ -20,14 +20,16 @@ from meshlearn.mesh.quality import QUALITY_MEASURES
 from meshlearn.mesh.validate import CHECKS
 from meshlearn.problems import PROBLEMS
 
-COMMANDS = ["info", "convert", "generate", "solve", "adapt", "view"]
+COMMANDS = ["info", "convert", "generate", "solve", "adapt", "adapt-loop", "view", "serve"]
 NAMES = {
     "info": [*QUALITY_MEASURES, *CHECKS],
     "convert": [*FORMATS],
     "generate": ["channel-cylinder"],
     "solve": [*PROBLEMS],
     "adapt": [*PROBLEMS, *MONITORS, *MOVERS, "0.333", "report.json"],
+    "adapt-loop": [*MONITORS, *MOVERS, "--solver", "icoFoam"],
     "view": [*QUALITY_MEASURES],
+    "serve": ["loopback"],
 }
 
 

@@ -115,7 +115,7 @@ def _mesh(
     number = {int(card[1]): i for i, card in enumerate(grid)}
     if len(number) != len(grid):
         raise MeshError("a grid point is defined twice")
-    points = np.array([[_real(word) for word in card[3:6]] for card in grid]).reshape(-1, 3)
+    points = np.array([[real(word) for word in card[3:6]] for card in grid]).reshape(-1, 3)
     elements = [
         (card[0], [w for w in card[3:] if w], card[2]) for card in cards if card[0] in _TYPES
     ]
@@ -142,7 +142,7 @@ def _mesh(
     return m
 
 
-def _real(word: str) -> float:
+def real(word: str) -> float:
     """A real number as Nastran writes it: 1.5, 1.5E-3, 1.5D-3 or 1.5-3."""
     if not word:
         return 0.0
@@ -175,7 +175,7 @@ def write(mesh: Mesh, path: Path, lost: list[str], binary: bool) -> None:
         file.write("".join(f"$ tag {ref} {name}\n" for ref, name in pairs).encode())
         file.write(f"$ untagged {none}\n".encode())
         for i, x in enumerate(points3(mesh).tolist(), 1):
-            a, b, c = (_field(value) for value in x)
+            a, b, c = (real_field(value) for value in x)
             file.write(f"GRID*   {i:<16d}{'':16s}{a:>16s}{b:>16s}\n*       {c:>16s}\n".encode())
         done = 1
         for kind, nodes, ref in parts:
@@ -193,14 +193,14 @@ def _row(kind: str) -> str:
     return f"{_KEYWORD[kind]:<8s}%-8d%-8d{first}{rest}\n"
 
 
-def _field(value: float) -> str:
-    """The 16 characters that come nearest to `value`."""
+def real_field(value: float, width: int = _WIDTH) -> str:
+    """The `width` characters that come nearest to `value`."""
     if not math.isfinite(value):
         raise MeshError("Nastran has no numbers that are not finite; correct the positions")
     # from .01 on fixed notation holds more digits than an exponent does: ".0123", "1.23-2"
     form = "g" if value == 0 or 0.01 <= abs(value) < 1e14 else "E"
-    digits, word = _WIDTH, ""
-    while not word or len(word) > _WIDTH:
+    digits, word = width, ""
+    while not word or len(word) > width:
         mantissa, _, exponent = f"{value:.{digits}{form}}".upper().partition("E")
         if "." not in mantissa:
             mantissa += "."

@@ -92,6 +92,7 @@ def read(
     allow: Collection[str] = (),
     repair: Collection[str] = (),
     format: str | None = None,
+    reorder: str | None = None,
 ) -> Mesh:
     """Read a mesh with its tags and fields.
 
@@ -103,6 +104,8 @@ def read(
         allow: checks of `Mesh.from_cells` that do not raise.
         repair: defects that are mended first ("orphan", "duplicate", "inverted").
         format: name of the format where the suffix does not tell.
+        reorder: "rcm" or "morton": renumber nodes and cells for speed (see `Mesh.reordered`, which
+            also says where the numbers of the file are kept); by default they stay.
 
     Raises:
         MeshError: no such file, not a mesh, damaged or incomplete, or not a valid mesh.
@@ -111,6 +114,24 @@ def read(
         LossWarning: once, naming everything in the file that a `Mesh` does not hold.
     """
     path = Path(path)
+    found, lost = read_parts(path, format=format)
+    try:
+        mesh = build(found, lost, allow=allow, repair=repair, defer=True)
+    except MeshError as error:
+        raise MeshError(f"{path}: {error}") from error
+    warn_lost(str(path), lost)
+    return mesh if reorder is None else mesh.reordered(reorder)
+
+
+def read_parts(path: Path, *, format: str | None = None) -> tuple[meshio.Mesh, list[str]]:
+    """Blocks, sets and fields of a file, before the rules of `convert.rules` are applied.
+
+    Returns:
+        They, and what the reader had to leave out.
+
+    Raises:
+        MeshError: no such file, not a mesh, damaged or incomplete.
+    """
     chosen = find_format(path, format)
     if path.is_dir():
         raise MeshError(f"{path} is a directory, not a mesh file")
@@ -126,12 +147,7 @@ def read(
         raise MeshError(
             f"cannot read {path} as {chosen.name}: it is damaged or incomplete ({reason})"
         ) from error
-    try:
-        mesh = build(found, lost, allow=allow, repair=repair, defer=True)
-    except MeshError as error:
-        raise MeshError(f"{path}: {error}") from error
-    warn_lost(str(path), lost)
-    return mesh
+    return found, lost
 
 
 def write(

@@ -109,6 +109,25 @@ def read(path: Path, lost: list[str]) -> meshio.Mesh:
     return decode(found.points, blocks, found.node, found.cell, found.extra)
 
 
+def find_points(raw: bytes) -> tuple[int, int, np.dtype[Any], bool]:
+    """Where the coordinates begin, how many points there are, their type, and whether it is text.
+
+    Raises:
+        MeshError: there are none.
+    """
+    stream = _Stream(raw)
+    for _ in range(2):
+        stream.raw_line()
+    stream.text = (stream.line() or "").upper() == "ASCII"
+    before = _Grid(stream, [])
+    while (line := stream.line()) is not None:
+        words = line.split()
+        if words[0].upper() == "POINTS":
+            return stream.at, int(words[1]), np.dtype(_DTYPES[words[2].lower()]), stream.text
+        before.section(words)
+    raise MeshError("there is no section POINTS")
+
+
 class _Grid:
     """What the sections said so far."""
 

@@ -25,7 +25,7 @@ from ..errors import MeshError
 
 Array = NDArray[Any]
 
-_DTYPES = {
+DTYPES = {
     **{
         f"{kind}{bits}": f"{kind[0].lower()}{bits // 8}"
         for kind in ("Int", "UInt")
@@ -40,7 +40,7 @@ _INFLATE: dict[str, Callable[[Any], bytes]] = {
 }
 
 
-class _Arrays:
+class Arrays:
     """Decodes the `DataArray` elements of a file.
 
     Attributes:
@@ -62,7 +62,7 @@ class _Arrays:
             last = raw.rfind(b"</AppendedData>", begin, end)
             self.appended = raw[mark + 1 : last]
         self.order: Literal["<", ">"] = ">" if self.root.get("byte_order") == "BigEndian" else "<"
-        self.head = np.dtype(self.order + _DTYPES[self.root.get("header_type", "UInt32")])
+        self.head = np.dtype(self.order + DTYPES[self.root.get("header_type", "UInt32")])
         compressor = self.root.get("compressor")
         if compressor and compressor not in _INFLATE:
             raise MeshError(f"it is compressed by {compressor}, which is not supported; use zlib")
@@ -71,9 +71,9 @@ class _Arrays:
     def numbers(self, element: ET.Element) -> Array:
         """Values `[k]`, or `[k, components]` where there are several."""
         kind = element.get("type", "")
-        if kind not in _DTYPES:
+        if kind not in DTYPES:
             raise MeshError(f"arrays of type {kind!r} are not supported")
-        dtype = np.dtype(_DTYPES[kind])
+        dtype = np.dtype(DTYPES[kind])
         form = element.get("format", "ascii")
         if form == "ascii":
             words = (element.text or "").split()
@@ -141,7 +141,7 @@ def _coded(size: int) -> int:
 
 def read(path: Path, lost: list[str]) -> meshio.Mesh:
     """Blocks, sets and fields."""
-    arrays = _Arrays(path.read_bytes())
+    arrays = Arrays(path.read_bytes())
     grid = arrays.root.find("UnstructuredGrid")
     if grid is None:
         raise MeshError(f"it holds {arrays.root.get('type')}, not an unstructured grid")
@@ -165,7 +165,7 @@ def read(path: Path, lost: list[str]) -> meshio.Mesh:
 Piece = tuple[Array, list[tuple[str, Array]], dict[str, Array], dict[str, Array]]
 
 
-def _piece(arrays: _Arrays, piece: ET.Element, lost: list[str]) -> Piece:
+def _piece(arrays: Arrays, piece: ET.Element, lost: list[str]) -> Piece:
     n_points, n_cells = (int(piece.get(f"NumberOf{what}", "0")) for what in ("Points", "Cells"))
     found = {
         key: {e.get("Name", "points"): arrays.numbers(e) for e in piece.findall(f"{key}/DataArray")}
@@ -187,13 +187,13 @@ def _piece(arrays: _Arrays, piece: ET.Element, lost: list[str]) -> Piece:
 
 
 def _group(
-    arrays: _Arrays, parent: ET.Element | None, count: int | None, lost: list[str]
+    arrays: Arrays, parent: ET.Element | None, count: int | None, lost: list[str]
 ) -> dict[str, Array]:
     """Arrays by name; text is lost."""
     found = {}
     for element in parent if parent is not None else ():
         name = element.get("Name", "")
-        if element.tag != "DataArray" or element.get("type") not in _DTYPES:
+        if element.tag != "DataArray" or element.get("type") not in DTYPES:
             lost.append(f"the array {name!r} of {element.get('type')}")
             continue
         values = arrays.numbers(element)

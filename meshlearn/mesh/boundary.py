@@ -122,11 +122,7 @@ def _edge_blocks(
 ) -> tuple[Tensor, Tensor]:
     """Nodes of edges where the tags change or the boundary folds, and what is blocked there."""
     d = mesh.dim
-    label = torch.zeros(mesh.topology.num_facets, dtype=torch.int64, device=nodes.device)
-    if len(mesh["tagged_facets"]):
-        found = {name: mesh.topology.find_facets(t) for name, t in mesh.facet_tags.items()}
-        label = _labels(found, mesh.topology.num_facets, nodes.device)
-    label = label[facets]
+    label = facet_labels(mesh, facets)
     if d == 1:
         empty = torch.empty(0, dtype=torch.int64, device=nodes.device)
         return empty, mesh.pos.new_empty(0, 1, 1)
@@ -157,6 +153,14 @@ def _edge_blocks(
         along = along / along.norm(dim=1, keepdim=True)
         blocked = blocked - along[:, :, None] * along[:, None, :]
     return changed.reshape(-1), blocked.repeat_interleave(changed.shape[1], dim=0)
+
+
+def facet_labels(mesh: Mesh, facets: Tensor) -> Tensor:
+    """A number for each facet, equal where two carry the same set of facet tags `[k]`."""
+    if not len(mesh["tagged_facets"]):
+        return torch.zeros_like(facets)
+    found = {name: mesh.topology.find_facets(t) for name, t in mesh.facet_tags.items()}
+    return _labels(found, mesh.topology.num_facets, facets.device)[facets]
 
 
 def _labels(tagged: Mapping[str, Tensor], count: int, device: torch.device) -> Tensor:

@@ -14,10 +14,11 @@ from .describe import comparable, describe, same
 from .errors import MeshError
 from .interchange import Interchange
 from .layout import FIELD_KINDS, STRUCTURE, MeshStore, kind_pairs
+from .reorder import Reordering
 from .topology import Topology
 
 
-class Mesh(Interchange, Data):
+class Mesh(Interchange, Reordering, Data):
     """An unstructured mesh that *is* a graph.
 
     Nodes are vertices, edges are the edges of the cells in both directions, sorted by receiver.

@@ -56,7 +56,8 @@ class Topology:
     def remember(self, key: Any, build: Callable[[], Any]) -> Any:
         """What another room derives from connectivity (`build()`), computed once and shared."""
         if key not in self._remembered:
-            self._remembered[key] = build()
+            with torch.inference_mode(False):  # autograd must be able to use it later
+                self._remembered[key] = build()
         return self._remembered[key]
 
     @property

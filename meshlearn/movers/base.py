@@ -17,6 +17,7 @@ from ..monitors.base import checked
 from .constraints import Freedom, Slide, freedom
 from .equidistribution import equidistribution
 from .guard import boundary_error, check_valid, guard, shortened, volume_error
+from .periodic import PeriodicPairs
 from .report import MoveReport, MoveResult
 
 Progress = Callable[[int, float], None]
@@ -33,6 +34,7 @@ class Outcome:
         reason: why it stopped.
         iterations: how many.
         residual: the last residual.
+        mover: name for the report, where it is not that of the class.
     """
 
     pos: Tensor
@@ -40,6 +42,7 @@ class Outcome:
     reason: str
     iterations: int
     residual: float
+    mover: str | None = None
 
 
 class Mover(ABC):
@@ -54,6 +57,8 @@ class Mover(ABC):
         *,
         fixed: Iterable[str] | Tensor = (),
         slide: Slide = "flat",
+        rigid: Iterable[str] = (),
+        periodic: PeriodicPairs = (),
         start: Mesh | None = None,
         progress: Progress | None = None,
     ) -> MoveResult:
@@ -64,8 +69,11 @@ class Mover(ABC):
                 a uniform monitor keeps.
             monitor: density or metric.
             fixed: tags (or node indices) that do not move.
-            slide: "flat": nodes slide along flat sides and straight ridges; "none": the whole
-                boundary stays.
+            slide: "flat": nodes slide along flat sides and straight ridges; "curved": along
+                curved ones as well; "none": the whole boundary stays; by tag also on a given
+                geometry. See `constraints.Slide`.
+            rigid: cell tags (boundary layers) whose cells keep their shape and place.
+            periodic: pairs of sides that move together, "left:right" or `Periodic`.
             start: a moved copy of `mesh` to start from.
             progress: called after each iteration.
 
@@ -73,11 +81,12 @@ class Mover(ABC):
             The moved mesh (0 inverted cells, always) and the report.
 
         Raises:
-            MeshError: invalid mesh, unknown tag, or a monitor that is not positive.
+            MeshError: invalid mesh, unknown tag, sides that do not match, or a monitor that is
+                not positive.
         """
         begin = time.perf_counter()
         check_valid(mesh)
-        free = freedom(mesh, fixed, slide, self.flat_tolerance)
+        free = freedom(mesh, fixed, slide, self.flat_tolerance, rigid=rigid, periodic=periodic)
         first = mesh.pos if start is None else self._start(mesh, start, free)
         outcome = self._relocate(mesh, monitor, free, first, progress or _silent)
         moved = mesh.moved(guard(mesh, outcome.pos, free))
@@ -110,7 +119,7 @@ class Mover(ABC):
         before = equidistribution(mesh, mesh, checked(monitor.sample(mesh.pos).value))
         after = equidistribution(mesh, moved, checked(monitor.sample(moved.pos).value))
         return MoveReport(
-            mover=type(self).__name__,
+            mover=outcome.mover or type(self).__name__,
             converged=outcome.converged,
             reason=outcome.reason,
             iterations=outcome.iterations,

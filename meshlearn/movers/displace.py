@@ -19,6 +19,7 @@ from ..mesh import Mesh, MeshError
 from ..mesh.geometry import corner_simplices
 from .constraints import fixed_nodes
 from .guard import MIN_RATIO, check_valid, simplex_determinants
+from .layers import carried, layer_nodes
 
 Displacement = Tensor | Callable[[Tensor], Tensor]
 _SMALLEST_STEP = 1 / 64
@@ -70,6 +71,7 @@ class Displacer(ABC):
         motion: Mapping[str, Displacement],
         *,
         fixed: Iterable[str] | Tensor = ("boundary",),
+        rigid: Iterable[str] = (),
     ) -> DisplaceResult:
         """Move tagged nodes by given displacements; `mesh` itself is not changed.
 
@@ -78,16 +80,19 @@ class Displacer(ABC):
             motion: displacement `[k, d]` of the nodes of each tag, in the order of
                 `mesh.tagged_nodes(tag)`, or a function of their positions `[k, d] -> [k, d]`.
             fixed: tags (or nodes) that stay, unless they move; the whole boundary by default.
+            rigid: cell tags of boundary layers that move with their wall: as one body where the
+                wall moves rigidly, else column by column. See `layers.carried`.
 
         Returns:
             The mesh at the largest fraction of the motion that inverts no cell, and the report.
 
         Raises:
-            MeshError: invalid mesh, unknown tag, or a displacement of the wrong shape.
+            MeshError: invalid mesh, unknown tag, a displacement of the wrong shape, or a rigid
+                layer without a wall.
         """
         begin = time.perf_counter()
         check_valid(mesh)
-        held, wanted = _prescribed(mesh, motion, fixed)
+        held, wanted = _prescribed(mesh, motion, fixed, layer_nodes(mesh, rigid))
         nodes, _ = corner_simplices(mesh)
         floor = MIN_RATIO * simplex_determinants(mesh.pos, nodes)
         current, reached, step, count = mesh, 0.0, 1.0, 0
@@ -128,12 +133,16 @@ class Displacer(ABC):
 
 
 def _prescribed(
-    mesh: Mesh, motion: Mapping[str, Displacement], fixed: Iterable[str] | Tensor
+    mesh: Mesh,
+    motion: Mapping[str, Displacement],
+    fixed: Iterable[str] | Tensor,
+    layer: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """Nodes whose displacement is given `[k]` and that displacement `[k, d]`."""
-    given = torch.zeros(len(mesh.pos), dtype=torch.bool, device=mesh.pos.device)
+    still = torch.zeros(len(mesh.pos), dtype=torch.bool, device=mesh.pos.device)
+    given = torch.zeros_like(still)
     value = torch.zeros_like(mesh.pos)
-    given[fixed_nodes(mesh, fixed)] = True
+    still[fixed_nodes(mesh, fixed)] = True
     for name, displacement in motion.items():
         nodes = mesh.tagged_nodes(name)
         moved = displacement(mesh.pos[nodes]) if callable(displacement) else displacement
@@ -144,5 +153,9 @@ def _prescribed(
             )
         given[nodes] = True
         value[nodes] = moved.to(value)
-    held = torch.nonzero(given).squeeze(1)
+    if len(layer):
+        nodes, moved = carried(mesh, layer, given, still, value)
+        value[nodes] = moved
+        given[nodes] = True
+    held = torch.nonzero(given | still).squeeze(1)
     return held, value[held]

@@ -27,14 +27,27 @@ class HuangKamenski(SimplexEnergy):
         reference: the mesh before the move.
         theta: weight of alignment, 0 < theta <= 1/3 (below 1/2 the functional is coercive).
         p: exponent, above 1.
-        density: a typical value of the monitor's density; it matters for warped 3D cells only.
+        density: a typical value of the monitor's density; it matters for warped 3D cells and for
+            curved sides only.
+        curved: whether nodes slide on curved sides. The area between chords and curve then
+            changes, and with it the energy: cells would be gained or lost for nothing. At
+            equidistribution the pull of that is c rho per volume, so c rho |K| is taken off.
     """
 
-    def __init__(self, reference: Mesh, theta: float, p: float, density: float = 1.0) -> None:
+    def __init__(
+        self,
+        reference: Mesh,
+        theta: float,
+        p: float,
+        density: float = 1.0,
+        *,
+        curved: bool = False,
+    ) -> None:
         d = reference.dim
         pull = d ** (d * p / 2) * (1 - p) * (1 - theta) * density ** (1 - p)
-        super().__init__(reference, pull)
+        super().__init__(reference, 0.0 if curved else pull)
         self.theta, self.p = theta, p
+        self.pull = pull / density if curved else 0.0
 
     def _densities(
         self, edges: Matrix, value: Tensor, *, with_gradient: bool = False
@@ -57,7 +70,7 @@ class HuangKamenski(SimplexEnergy):
         spread = trace(pulled)
         align = theta * rho * spread**q
         equidistribute = (1 - 2 * theta) * d**q * rho ** (1 - p) * det_j**p
-        null = self.pressure
+        null = self.pressure + self.pull * rho
         energy = volume * (align + equidistribute - null)
         if not with_gradient:
             return energy, [], volume
@@ -68,8 +81,9 @@ class HuangKamenski(SimplexEnergy):
             for i in range(d)
         ]
         if value.dim() == 1:
-            return energy, stress, (1 - p) * volume * (align + equidistribute) / rho
-        isotropic = volume * (align + (1 - p) * equidistribute) / 2
+            by_density = (1 - p) * (align + equidistribute) / rho - self.pull
+            return energy, stress, volume * by_density
+        isotropic = volume * (align + (1 - p) * equidistribute - self.pull * rho) / 2
         sheared = product(inverse_metric, pulled)
         by_metric = [
             [isotropic * inverse_metric[i][j] + shear / 2 * sheared[i][j] for j in range(d)]

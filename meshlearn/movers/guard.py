@@ -38,21 +38,36 @@ def guard(mesh: Mesh, pos: Tensor, free: Freedom, *, min_ratio: float = MIN_RATI
         MeshError: the mesh before the move is not valid.
     """
     check_valid(mesh)
-    displacement = free.project(torch.nan_to_num(pos - mesh.pos, nan=0.0, posinf=0.0, neginf=0.0))
+    displacement = _allowed(mesh, pos, free)
     displacement[free.nodes[free.free == 0]] = 0.0
     nodes, _ = corner_simplices(mesh)
     floor = min_ratio * simplex_determinants(mesh.pos, nodes)
     factor = torch.ones(len(mesh.pos), dtype=torch.float64, device=mesh.pos.device)
     halvings = torch.zeros_like(factor)
     while True:
-        moved = mesh.pos + factor[:, None] * displacement
+        moved = free.retract(mesh.pos + factor[:, None] * displacement)
         bad = ~(simplex_determinants(moved, nodes) > floor)
-        if not bool(bad.any()):
+        if bool(bad.any()):
+            hit = torch.unique(nodes[bad])
+        elif free.stretch is not None and len(longer := free.stretch.beyond(moved)):
+            hit = longer
+        elif free.curved and volume_error(mesh, mesh.moved(moved)) > free.tolerance:
+            hit = torch.cat([track.nodes for track in free.tracks])
+        else:
             return moved
-        hit = torch.unique(nodes[bad])
         halvings[hit] += 1
         factor[hit] *= 0.5
         factor[halvings > _HALVINGS] = 0.0
+        if free.ties is not None:
+            factor = free.ties.smallest(factor)
+
+
+def _allowed(mesh: Mesh, pos: Tensor, free: Freedom) -> Tensor:
+    """Displacement to the nearest allowed positions; values that are not finite count as none."""
+    shift = torch.nan_to_num(pos - mesh.pos, nan=0.0, posinf=0.0, neginf=0.0)
+    if not free.curved:
+        return free.project(shift)
+    return free.place(mesh.pos + shift) - mesh.pos
 
 
 def check_valid(mesh: Mesh) -> None:
@@ -67,7 +82,7 @@ def check_valid(mesh: Mesh) -> None:
 
 def shortened(mesh: Mesh, pos: Tensor, moved: Tensor, free: Freedom) -> int:
     """How many nodes the guard kept from reaching their allowed position."""
-    wanted = free.project(pos - mesh.pos)
+    wanted = _allowed(mesh, pos, free)
     scale = extent(mesh) * _DISTANCE
     return int(((moved - mesh.pos - wanted).norm(dim=1) > scale).sum())
 

@@ -8,18 +8,24 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize
+from scipy.optimize import Bounds, minimize
 from torch import Tensor
 
 from ..kernels.matrices import Matrix, determinant, inverse, product
 from ..mesh import CELL_TYPES, Mesh
 from ..mesh.cells import CellType
 from .constraints import Freedom, Slide, freedom
+from .guard import guard
+from .periodic import PeriodicPairs
 
 Array = NDArray[np.float64]
 
+_SHORT, _SHORTEST = 0.3, 1e-3
+"""Of the shortest edge at a node: a step along the tangent of a curved side, and its least share
+where such steps fail."""
 _SMALL = 1e-6
 """Regularisation of valid meshes; squared it must still count beside 1."""
 
@@ -81,24 +87,30 @@ class Optimise:
         self.size_weight, self.max_rounds = size_weight, max_rounds
 
     def move(
-        self, mesh: Mesh, *, fixed: Iterable[str] | Tensor = (), slide: Slide = "flat"
+        self,
+        mesh: Mesh,
+        *,
+        fixed: Iterable[str] | Tensor = (),
+        slide: Slide = "flat",
+        rigid: Iterable[str] = (),
+        periodic: PeriodicPairs = (),
     ) -> OptimiseResult:
         """Optimise a mesh; `mesh` itself is not changed.
 
         Args:
             mesh: cells that fill space; may be tangled inside, with a sound boundary.
-            fixed, slide: see `Mover.move`.
+            fixed, slide, rigid, periodic: see `Mover.move`.
 
         Returns:
             The optimised mesh; a valid mesh never becomes invalid, nor its worst cell worse.
         """
         begin = time.perf_counter()
-        free = freedom(mesh, fixed, slide)
+        free = freedom(mesh, fixed, slide, rigid=rigid, periodic=periodic)
         shape = _ShapeEnergy(mesh, free, self.size_weight)
         before = len(mesh.inverted_cells())
         quality = mesh.quality("mean_ratio")
         pos, rounds, settled = shape.optimise(self.max_rounds)
-        moved = mesh.moved(pos)
+        moved = mesh.moved(guard(mesh, pos, free) if before == 0 else free.retract(pos))
         inverted = len(moved.inverted_cells())
         if inverted > before or (
             before == 0 and float(moved.quality("mean_ratio").min()) < float(quality.min())
@@ -132,7 +144,10 @@ class _ShapeEnergy:
 
     def __init__(self, mesh: Mesh, free: Freedom, size_weight: float) -> None:
         self.mesh, self.dim, self.size_weight = mesh, mesh.dim, size_weight
+        self.free, self.base = free, mesh.pos
         self.basis = free.basis()
+        self.bounds = _along_curves(mesh, free, self.basis) if free.curved else None
+        self.reach = 1.0
         nodes, targets = [], []
         for name, cell in mesh.cells.items():
             corners = torch.tensor(CELL_TYPES[name].corners, device=cell.device)
@@ -157,8 +172,7 @@ class _ShapeEnergy:
 
     def value(self, y: Array, eps: float) -> tuple[float, Array]:
         """Energy and gradient at displacements `y` of the degrees of freedom."""
-        step = torch.from_numpy(self.basis @ y).reshape(self.mesh.pos.shape).to(self.mesh.pos)
-        pos = (self.mesh.pos + step).requires_grad_(True)
+        pos = self._position(y).requires_grad_(True)
         with torch.enable_grad():
             a = self._map(pos)
             det = determinant(a)
@@ -180,20 +194,51 @@ class _ShapeEnergy:
             rounds += 1
             found = minimize(
                 self.value, y, args=(eps,), jac=True, method="L-BFGS-B",
+                bounds=self._limits(),
                 options={"maxiter": 200, "maxcor": 10, "ftol": 1e-10},
             )  # fmt: skip
             y, new = found.x, float(found.fun)
+            if self.free.curved:
+                new = self._back_on_curves(y, energy, eps)
+                y = np.zeros_like(y)
+                if new == math.inf:  # the energy is that of before: try again, not so far
+                    continue
             ratio = max(1 - new / energy, 0.1) if energy > 0 else 1.0
             lowest = self._lowest(y)
             settled = lowest > 0 and abs(energy - new) <= 1e-6 * abs(energy)
             eps = self._epsilon(lowest, eps * (1 - ratio / 2))
             energy = self.value(y, eps)[0]
-        step = torch.from_numpy(self.basis @ y).reshape(self.mesh.pos.shape)
-        return self.mesh.pos + step.to(self.mesh.pos), rounds, settled
+        return self._position(y), rounds, settled
+
+    def _back_on_curves(self, y: Array, energy: float, eps: float) -> float:
+        """Take the step along tangents to the curves, if it lowers the energy there too.
+
+        Returns:
+            The energy at the base, which is the new one unless the step failed; the next is shorter
+            then.
+        """
+        base, basis = self.base, self.basis
+        self.base = self.free.retract(self._position(y))
+        self.basis = self.free.at(self.base).basis()
+        new = self.value(np.zeros_like(y), eps)[0]
+        if new <= energy or self.reach < _SHORTEST:
+            return new
+        self.base, self.basis = base, basis
+        self.reach /= 2
+        return math.inf
+
+    def _limits(self) -> Bounds | None:
+        """Bounds on the steps of a round, None on flat sides."""
+        if self.bounds is None:
+            return None
+        return Bounds(-self.reach * self.bounds, self.reach * self.bounds)
+
+    def _position(self, y: Array) -> Tensor:
+        step = torch.from_numpy(self.basis @ y).reshape(self.base.shape)
+        return self.base + step.to(self.base)
 
     def _lowest(self, y: Array) -> float:
-        step = torch.from_numpy(self.basis @ y).reshape(self.mesh.pos.shape).to(self.mesh.pos)
-        return float(determinant(self._map(self.mesh.pos + step)).min())
+        return float(determinant(self._map(self._position(y))).min())
 
     @staticmethod
     def _epsilon(lowest: float, current: float) -> float:
@@ -201,6 +246,22 @@ class _ShapeEnergy:
         if lowest > 1e-3:
             return _SMALL
         return max(min(current, 1.0), 1e-3 * math.sqrt(1 + lowest**2))
+
+
+def _along_curves(mesh: Mesh, free: Freedom, basis: sp.csr_array) -> Array:
+    """Longest steps `[k]` of a round: tangents hold near where they touch only."""
+    edges = mesh.topology.edges
+    length = (mesh.pos[edges[:, 1]] - mesh.pos[edges[:, 0]]).norm(dim=1).repeat_interleave(2)
+    nearest = torch.full((len(mesh.pos),), math.inf, dtype=mesh.pos.dtype, device=mesh.pos.device)
+    nearest = nearest.scatter_reduce(0, edges.reshape(-1), length, "amin")
+    most = torch.full_like(nearest, math.inf)
+    for track in free.tracks:
+        most[track.nodes] = _SHORT * nearest[track.nodes]
+    d = mesh.dim
+    limit = np.full(basis.shape[1], math.inf)
+    entries = sp.coo_array(basis)
+    np.minimum.at(limit, entries.col, most.cpu().numpy()[entries.row // d])
+    return limit
 
 
 def _regular_corners(cell: CellType) -> Tensor:

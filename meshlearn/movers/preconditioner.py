@@ -21,12 +21,12 @@ _SHIFT = 1e-6
 
 
 class Preconditioner:
-    """Apply Q^T F Q A^-1 Q^T F^T Q to vectors of degrees of freedom.
+    """Apply Q^T F Q_0 A^-1 Q_0^T F^T Q to vectors of degrees of freedom.
 
     Args:
         pos: reference positions `[n, d]`.
         simplices: `[s, d + 1]`.
-        freedom: allowed motions, with basis Q.
+        freedom: allowed motions, with basis Q_0 at the reference; Q is the current one.
     """
 
     def __init__(self, pos: Tensor, simplices: Tensor, freedom: Freedom) -> None:
@@ -39,7 +39,13 @@ class Preconditioner:
         matrix = sp.csr_array(self.basis_t @ vector @ self.basis)
         matrix = sp.csr_array(matrix + sp.diags_array(_SHIFT * matrix.diagonal()))
         self._solve = _solver(matrix, self.basis_t @ np.tile(np.eye(d), (len(pos), 1)), d)
+        self._reference, self._reference_t = self.basis, self.basis_t
         self.deform(np.broadcast_to(np.eye(d), (len(pos), d, d)))
+
+    def turn(self, freedom: Freedom) -> None:
+        """Take the basis of allowed motions elsewhere: tangents of curves turn on the way."""
+        self.basis = freedom.basis()
+        self.basis_t = sp.csr_array(self.basis.T)
 
     def deform(self, deformation: Array) -> None:
         """Set F `[n, d, d]`."""
@@ -49,8 +55,8 @@ class Preconditioner:
         """Approximate solve for `residual` `[degrees of freedom]`."""
         full = (self.basis @ residual).reshape(-1, self.dim)
         pulled = np.einsum("nji,nj->ni", self._deformation, full)
-        solved = self._solve(self.basis_t @ pulled.reshape(-1))
-        full = (self.basis @ solved).reshape(-1, self.dim)
+        solved = self._solve(self._reference_t @ pulled.reshape(-1))
+        full = (self._reference @ solved).reshape(-1, self.dim)
         pushed = np.einsum("nij,nj->ni", self._deformation, full)
         out: Array = self.basis_t @ pushed.reshape(-1)
         return out

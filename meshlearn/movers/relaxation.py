@@ -26,8 +26,9 @@ from .guard import guard
 class Relaxation(Mover, Displacer):
     """Fixed-point iteration over the monitor's values; subclasses give the operator.
 
-    The residual is the largest step of an iteration over the diameter of the domain. A step that
-    would invert cells is shortened where it would.
+    Nodes on curved sides stay, whatever `slide` says; the report repeats it. The residual is the
+    largest step of an iteration over the diameter of the domain. A step that would invert cells is
+    shortened where it would.
 
     Args:
         tol: tolerance on the residual.
@@ -61,23 +62,28 @@ class Relaxation(Mover, Displacer):
     def _relocate(
         self, mesh: Mesh, monitor: Monitor, free: Freedom, start: Tensor, progress: Progress
     ) -> Outcome:
+        # On curves the linear balance pulls nodes to one side and cells flat: there they stay.
+        held = " (nodes on curved sides stay)" if free.curved else ""
+        free = free.held()
         basis = free.basis()
-        origin = mesh.pos.cpu().numpy()
-        balance = self.operator(mesh, torch.ones_like(mesh.pos[:, 0])) @ origin
+        uniform = self.operator(mesh, torch.ones_like(mesh.pos[:, 0]))
+        balance = uniform @ mesh.pos.cpu().numpy()
         size = extent(mesh)
         pos, residual, iteration = start, float("inf"), 0
         for iteration in range(1, self.max_iterations + 1):
             value = density(monitor(mesh.moved(pos)))
             matrix = self.operator(mesh, value / value.mean())
-            pull = basis.T @ (balance - matrix @ origin).reshape(-1)
+            here = pos.cpu().numpy()
+            pull = basis.T @ (balance - matrix @ here).reshape(-1)
             coupled = sp.kron(matrix, sp.eye_array(mesh.dim), format="csr")
             system = sp.csr_array(basis.T @ coupled @ basis)
-            step = (basis @ solve_spd(system, pull, mesh.dim)).reshape(origin.shape)
-            goal = mesh.pos + torch.from_numpy(step).to(mesh.pos)
-            new = guard(mesh, pos + self.damping * (goal - pos), free)
+            step = (basis @ solve_spd(system, pull, mesh.dim)).reshape(here.shape)
+            new = guard(mesh, pos + self.damping * torch.from_numpy(step).to(pos), free)
             residual = float((new - pos).norm(dim=1).max()) / size
             pos = new
             progress(iteration, residual)
             if residual <= self.tol:
-                return Outcome(pos, True, f"residual below {self.tol:g}", iteration, residual)
-        return Outcome(pos, False, f"stopped after {iteration} iterations", iteration, residual)
+                reason = f"residual below {self.tol:g}{held}"
+                return Outcome(pos, True, reason, iteration, residual)
+        reason = f"stopped after {iteration} iterations{held}"
+        return Outcome(pos, False, reason, iteration, residual)

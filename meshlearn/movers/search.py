@@ -53,7 +53,7 @@ def minimise(
         tol: of the decrement.
         max_iterations: gives up after so many.
     """
-    search = _Search(energy, monitor, Preconditioner(mesh.pos, energy.nodes, free))
+    search = _Search(energy, monitor, Preconditioner(mesh.pos, energy.nodes, free), free)
     state = search.state(start)
     direction, decrement = search.direction(state)
     iteration, reason = 0, f"residual below {tol:g}"
@@ -81,24 +81,38 @@ class _State:
     energy: float
     gradient: Array  # with respect to the degrees of freedom
     hint: Tensor | None
+    step: Array | None = None  # of the degrees of freedom that led here
 
 
 class _Search:
     """L-BFGS on the degrees of freedom of one move."""
 
     def __init__(
-        self, functional: SimplexEnergy, monitor: Monitor, preconditioner: Preconditioner
+        self,
+        functional: SimplexEnergy,
+        monitor: Monitor,
+        preconditioner: Preconditioner,
+        free: Freedom,
     ) -> None:
         self.functional, self.monitor = functional, monitor
-        self.preconditioner = preconditioner
+        self.preconditioner, self.free = preconditioner, free
+        self.scale: float | None = None  # of the barrier on edges: the energy at the start
         self.pairs: deque[tuple[Array, Array, float]] = deque(maxlen=_MEMORY)
 
-    def state(self, pos: Tensor, sample: Sample | None = None) -> _State:
+    def state(self, pos: Tensor, sample: Sample | None = None, step: Array | None = None) -> _State:
         """Energy and reduced gradient at a valid position."""
         sample = sample or self._sample(pos, None)
         found = self.functional.evaluate(pos, sample)
-        reduced = self.preconditioner.basis_t @ found.gradient.cpu().numpy().reshape(-1)
-        return _State(pos, found.energy, reduced, sample.hint)
+        energy, gradient = found.energy, found.gradient
+        if self.free.stretch is not None:
+            self.scale = abs(energy) if self.scale is None else self.scale
+            energy += self.scale * self.free.stretch.energy(pos)
+            gradient = gradient + self.scale * self.free.stretch.gradient(pos)
+        if self.free.curved:
+            self.free = self.free.at(pos)  # frames turn least from those of the last position
+            self.preconditioner.turn(self.free)
+        reduced = self.preconditioner.basis_t @ gradient.cpu().numpy().reshape(-1)
+        return _State(pos, energy, reduced, sample.hint, step)
 
     def _sample(self, pos: Tensor, hint: Tensor | None) -> Sample:
         sample = self.monitor.sample(pos, hint)
@@ -134,20 +148,27 @@ class _Search:
         if first:
             alpha = min(alpha, self._half_a_cell(state.pos, motion))
         for _ in range(_MAX_HALVINGS):
-            pos = state.pos + alpha * motion
+            pos = self.free.retract(state.pos + alpha * motion)
             sample = self.monitor.sample(pos, state.hint)
-            if self.functional.energy(pos, sample.value) <= state.energy + _ARMIJO * alpha * slope:
+            if self._energy(pos, sample) <= state.energy + _ARMIJO * alpha * slope:
                 checked(sample.value)
-                return self.state(pos, sample)
+                return self.state(pos, sample, alpha * direction)
             alpha /= 2
         return None
+
+    def _energy(self, pos: Tensor, sample: Sample) -> float:
+        """Energy at a trial position, infinite where a cell or an edge is beyond its limits."""
+        energy = self.functional.energy(pos, sample.value)
+        if self.free.stretch is not None and self.scale is not None:
+            energy += self.scale * self.free.stretch.energy(pos)
+        return energy
 
     def _longest(self, pos: Tensor, motion: Tensor) -> float:
         """Largest 0.7^k that keeps each simplex above a tenth of its volume."""
         floor = _BARRIER * self.functional.volumes(pos)
         alpha = 1.0
         while alpha > 1e-12 and not bool(
-            (self.functional.volumes(pos + alpha * motion) > floor).all()
+            (self.functional.volumes(self.free.retract(pos + alpha * motion)) > floor).all()
         ):
             alpha *= 0.7
         return alpha
@@ -165,8 +186,9 @@ class _Search:
 
     def remember(self, new: _State, old: _State) -> None:
         """Keep the pair of step and gradient change if its curvature is positive."""
-        moved = (new.pos - old.pos).cpu().numpy().reshape(-1)
-        s = self.preconditioner.basis_t @ moved
+        s = new.step
+        if s is None:
+            return
         y = new.gradient - old.gradient
         sy = float(s @ y)
         if sy > 1e-8 * float(np.linalg.norm(s) * np.linalg.norm(y)):

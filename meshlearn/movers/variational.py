@@ -52,7 +52,7 @@ class Variational(Mover):
         self, mesh: Mesh, monitor: Monitor, free: Freedom, start: Tensor, progress: Progress
     ) -> Outcome:
         typical = float(density(monitor(mesh.moved(start))).mean())
-        functional = HuangKamenski(mesh, self.theta, self.p, typical)
+        functional = HuangKamenski(mesh, self.theta, self.p, typical, curved=free.curved)
         return minimise(
             functional, mesh, monitor, free, start, progress, self.tol, self.max_iterations
         )

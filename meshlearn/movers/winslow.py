@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -60,6 +62,8 @@ class WinslowEnergy(SimplexEnergy):
 class Winslow(Mover):
     """Minimises Winslow's functional: smooth meshes that follow the monitor mildly.
 
+    Nodes on curved sides stay, whatever `slide` says; the report repeats it.
+
     The residual is the relative Newton decrement of the energy, as in `Variational`.
 
     Args:
@@ -75,9 +79,12 @@ class Winslow(Mover):
     def _relocate(
         self, mesh: Mesh, monitor: Monitor, free: Freedom, start: Tensor, progress: Progress
     ) -> Outcome:
+        # On closed curves and surfaces the map may slip for nothing: there nodes stay.
+        held = " (nodes on curved sides stay)" if free.curved else ""
         value = monitor(mesh.moved(start))
         size = density(value) if value.dim() == 1 else density(value) ** (2 / mesh.dim)
         functional = WinslowEnergy(mesh, float(size.mean()))
-        return minimise(
-            functional, mesh, monitor, free, start, progress, self.tol, self.max_iterations
+        found = minimise(
+            functional, mesh, monitor, free.held(), start, progress, self.tol, self.max_iterations
         )
+        return replace(found, reason=found.reason + held)

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
+from meshlearn.fem import Estimate, recovery_estimate
 from meshlearn.mesh import Mesh, MeshError, generate
 from meshlearn.mesh.files import read
-from meshlearn.monitors import Constant, Hessian
-from meshlearn.movers import Variational, adapt
-from meshlearn.problems import Poisson, named_problem
+from meshlearn.monitors import Constant, Hessian, Indicator, WallDistance
+from meshlearn.movers import FromSolution, Variational, adapt
+from meshlearn.problems import Elasticity, Poisson, Solution, lid_driven_cavity, named_problem
 
 
 def ml_read(name: str) -> Mesh:
@@ -119,3 +121,60 @@ def test_the_mover_and_its_options_are_used() -> None:
     assert torch.equal(result.steps[1].mesh.pos[mesh.boundary_nodes], mesh.pos[mesh.boundary_nodes])
     with pytest.raises(MeshError, match="iterations must be at least 1"):
         adapt(named_problem("ring", mesh), mesh, iterations=0)
+
+
+def test_a_vector_problem_is_adapted_to_all_its_components() -> None:
+    def layers(x: Tensor) -> Tensor:
+        return torch.stack([torch.tanh(20 * (x[:, 0] - 0.5)), torch.tanh(20 * (x[:, 1] - 0.5))], 1)
+
+    mesh = generate.rectangle(16, 16)
+    problem = Elasticity.manufactured(layers, dim=2)
+    result = adapt(problem, mesh, iterations=2)
+    first, best = result.steps[0].errors, result.steps[result.best].errors
+    assert first is not None
+    assert best is not None
+    assert best["l2"] < 0.6 * first["l2"]
+    # Nodes gather at both fronts.
+    centre = result.mesh.centroids()
+    small = result.mesh.volumes() < result.mesh.volumes().median()
+    for k in range(2):
+        near = (centre[:, k] - 0.5).abs() < 0.1
+        assert small[near].double().mean() > small[~near].double().mean()
+
+
+def test_a_flow_is_adapted_as_a_problem_and_as_a_function() -> None:
+    mesh = generate.rectangle(10, 10)
+    cavity = lid_driven_cavity(100)
+    by_name = adapt(cavity, mesh, iterations=1)
+    by_call = adapt(lambda m: cavity.solve(m), mesh, iterations=1)
+    assert torch.equal(by_name.steps[1].mesh.pos, by_call.steps[1].mesh.pos)
+    assert by_name.steps[1].estimate < by_name.steps[0].estimate
+    assert len(by_name.mesh.inverted_cells()) == 0
+    with pytest.raises(MeshError, match="a flow's elements go by name"):
+        adapt(cavity, mesh, degree=2)
+
+
+def test_an_estimator_and_the_distance_from_the_wall_drive_the_loop() -> None:
+    mesh = generate.rectangle(20, 20)
+
+    def energy(s: Solution) -> Estimate:
+        return recovery_estimate(s.field.space, s.field.dofs)
+
+    build = FromSolution(lambda s: Indicator(s.mesh, energy(s).cells ** 2))
+    problem = named_problem("layer", mesh)
+    result = adapt(problem, mesh, monitor=build, iterations=2, estimate=lambda s: energy(s).total)
+    first, best = result.steps[0].errors, result.steps[result.best].errors
+    assert first is not None
+    assert best is not None
+    assert best["h1"] < 0.6 * first["h1"]
+    assert [s.estimate for s in result.steps] == [
+        float(energy(s.solution).total) for s in result.steps
+    ]
+    walls = WallDistance(mesh, ["left", "bottom"], 0.05, 20.0)
+    near = adapt(problem, mesh, monitor=walls, iterations=1).steps[1].errors
+    both = FromSolution(lambda s: build.build(s).normalise(s.mesh) + walls.normalise(mesh))
+    mixed = adapt(problem, mesh, monitor=both, iterations=1).steps[1].errors
+    assert near is not None
+    assert mixed is not None
+    assert near["h1"] < 0.8 * first["h1"]
+    assert mixed["h1"] < 0.8 * first["h1"]

@@ -113,7 +113,7 @@ def test_unknown_tags_and_nodes_are_named() -> None:
     with pytest.raises(MeshError, match="node 99, but there are 9 nodes"):
         freedom(mesh, torch.tensor([99]))
     with pytest.raises(MeshError, match="slide must be"):
-        freedom(mesh, slide="curved")  # type: ignore[arg-type]
+        freedom(mesh, slide="bent")  # type: ignore[arg-type]
 
 
 def test_surfaces_are_refused() -> None:

@@ -6,6 +6,7 @@ which is imported when one of them is called.
 
 from __future__ import annotations
 
+from .channel import channel_blocks
 from .gmsh_models import (
     backward_facing_step,
     channel_with_cylinder,
@@ -25,6 +26,7 @@ __all__ = [
     "annulus",
     "l_shape",
     "ball",
+    "channel_blocks",
     "polygon",
     "random_polygon",
     "channel_with_cylinder",

@@ -66,6 +66,11 @@ class UniversalMover(Mover):
         found = [_load(file) for file in shipped if file.with_suffix(".json").exists()]
         return cls(dict(found), **options)
 
+    @property
+    def max_iterations(self) -> int:
+        """Most network steps, under the name that the other movers have for it."""
+        return self.steps
+
     def save(self, path: str | Path, dim: int, card: dict[str, Any] | None = None) -> Path:
         """Write the network for one dimension, with a card beside it (see `nn.storage`)."""
         network = self.networks[dim]

@@ -15,7 +15,7 @@ from .staging import output_file
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..problems import Problem, Solution
+    from ..problems import FlowSolution, Problem, Solution
 
 _NORMS = {"l2": "L2", "h1": "H1", "max": "max"}
 
@@ -83,7 +83,7 @@ def solve(
         _show(report, output)
 
 
-def solution_fields(problem: Problem, solution: Solution) -> dict[str, Tensor]:
+def solution_fields(problem: Problem, solution: Solution | FlowSolution) -> dict[str, Tensor]:
     """Nodal fields `u`, and `exact` and `error` where the truth is known."""
     fields = {"u": solution.u}
     if problem.exact is not None:

@@ -118,6 +118,7 @@ def adapt_in_time(
     bounds: Bounds | None = None,
     fixed: Iterable[str] | Tensor = (),
     slide: Slide = "flat",
+    rigid: Iterable[str] = (),
     progress: Callable[[TimeStep], None] | None = None,
 ) -> MovingSeries:
     """March from 0 to `end` while the mesh follows the solution.
@@ -138,7 +139,7 @@ def adapt_in_time(
         settle: moves to the initial values before the first step.
         method: "ale", or "rezone": a conservative projection to the new mesh, then a step on it.
         bounds: that the projections of "rezone" keep, see `fem.transfer`.
-        fixed, slide: see `Mover.move`.
+        fixed, slide, rigid: see `Mover.move`.
         progress: called after each time step.
 
     Raises:
@@ -147,7 +148,7 @@ def adapt_in_time(
     """
     dt = _checked(end, steps, every, keep, memory, pace, method, bounds)
     march = _moving(problem)
-    chase = _Chase(mesh, mover or Variational(), monitor or Hessian, memory, fixed, slide)
+    chase = _Chase(mesh, mover or Variational(), monitor or Hessian, memory, fixed, slide, rigid)
     field = march.start(mesh)
     for _ in range(settle):
         chase.aim(field, 1.0)
@@ -197,9 +198,10 @@ class _Chase:
         memory: float,
         fixed: Iterable[str] | Tensor,
         slide: Slide,
+        rigid: Iterable[str],
     ) -> None:
         self._reference, self._mover, self._build = reference, mover, build
-        self._memory, self._fixed, self._slide = memory, fixed, slide
+        self._memory, self._fixed, self._slide, self._rigid = memory, fixed, slide, rigid
         self._origin = self.goal = reference.pos
         self._last: Monitor | None = None
 
@@ -210,7 +212,12 @@ class _Chase:
         if self._last is not None and self._memory > 0:
             new = _blended(mesh, new, self._last, self._memory)
         result = self._mover.move(
-            self._reference, new, fixed=self._fixed, slide=self._slide, start=mesh
+            self._reference,
+            new,
+            fixed=self._fixed,
+            slide=self._slide,
+            rigid=self._rigid,
+            start=mesh,
         )
         self._last, self._origin = new, mesh.pos
         self.goal = safe_path(mesh, mesh.pos + pace * (result.mesh.pos - mesh.pos))

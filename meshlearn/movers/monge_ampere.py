@@ -1,8 +1,8 @@
 """Optimal transport of the mesh: nodes move by the gradient of a Monge-Ampere potential.
 
-On convex domains nothing equidistributes better: the equation has one solution, which moves nodes
-as little as possible. On other domains, and on parts held inside, its gradient is singular or it
-has no solution; there, and where it stalls, another mover takes over, and the report says so.
+On convex domains the continuous equation has one solution, which equidistributes exactly and moves
+the domain as little as possible. On other domains its gradient is singular, and with nodes held
+inside it has none; there, and where it stalls, another mover takes over, and the report says so.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ potentials that oscillate from node to node, nor can any motion of nodes by G ch
 them. It is the stabilisation of mixed Darcy elements of A. Masud, T. J. R. Hughes, Comput. Methods
 Appl. Mech. Eng. 191 (2002) 4341-4370, applied to u = grad phi, div u = f.
 
-The r_i are the derivatives of the convex dual of the optimal transport problem up to the error of
-the discretisation: potentials that solve the equation are unique up to constants.
+Up to the error of the discretisation the r_i are the derivatives of the convex dual of the optimal
+transport problem, whose solution is unique up to constants.
 """
 
 from __future__ import annotations

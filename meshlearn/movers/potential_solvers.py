@@ -24,7 +24,6 @@ from .base import Progress
 from .potential import Equation, State
 
 Array = NDArray[np.float64]
-Step = Callable[[State], "State | None"]
 
 _SHIFT = 1e-9
 """Share of the diagonal that makes the preconditioner regular: potentials have a free constant."""

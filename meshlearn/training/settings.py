@@ -63,6 +63,15 @@ def read_settings(path: str | Path, kind: type[S]) -> S:
         TrainingError: the file is missing, is not YAML, or has a wrong name or value; the message
             says which.
     """
+    return parse_settings(read_yaml(path), kind, str(path))
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Names and values of a YAML file.
+
+    Raises:
+        TrainingError: the file is missing, is not YAML, or holds something else.
+    """
     path = Path(path)
     try:
         content = yaml.safe_load(path.read_text())
@@ -76,7 +85,7 @@ def read_settings(path: str | Path, kind: type[S]) -> S:
         content = {}
     if not isinstance(content, dict):
         raise TrainingError(f"{path} must hold names and values, got a {type(content).__name__}")
-    return parse_settings(content, kind, str(path))
+    return content
 
 
 def parse_settings(content: dict[str, Any], kind: type[S], where: str = "settings") -> S:

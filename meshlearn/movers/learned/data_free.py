@@ -50,18 +50,23 @@ class DataFreeNet(Network):
             layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.GELU()]
         flat = 2 * channels * (resolution // 8) ** 2
         self.branch = nn.Sequential(*layers, nn.Flatten(), nn.Linear(flat, trunk[-1]), nn.Tanh())
-        self.last = nn.Linear(trunk[-1], trunk[-1])
+        self.terms = nn.Linear(trunk[-1], trunk[-1])
         # psi begins small: the first map is close to the identity.
-        nn.init.normal_(self.last.weight, std=0.1 / trunk[-1])
-        nn.init.zeros_(self.last.bias)
+        nn.init.normal_(self.terms.weight, std=0.1 / trunk[-1])
+        nn.init.zeros_(self.terms.bias)
         widths, parts = [2, *trunk], []
         for before, after in pairwise(widths):
             parts += [nn.Linear(before, after), nn.Tanh()]
         self.trunk = nn.Sequential(*parts)
 
+    @property
+    def last_layer(self) -> list[nn.Parameter]:
+        """Weights of the trunk's last layer, which L-BFGS refines."""
+        return list(self.trunk[-2].parameters())
+
     def coefficients(self, picture: Tensor) -> Tensor:
         """b `[terms]` from the picture of a monitor `[resolution, resolution]`."""
-        return self.last(self.branch(picture[None, None]))[0]
+        return self.terms(self.branch(picture[None, None]))[0]
 
     def derivatives(self, picture: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
         """Gradient `[q, 2]` and Hessian `[q, 2, 2]` of psi at points of the unit box `[q, 2]`.

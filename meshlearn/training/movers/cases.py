@@ -49,7 +49,7 @@ def gaussians(count: int) -> Iterator[Case]:
     """-lap u = f, u a sum of 1 to 6 Gaussians as in UM2N, on the square."""
     for k in range(count):
         rng = np.random.default_rng([_SEED, k])
-        yield Case(f"poisson gaussians {k}", _square(k), manufactured(_um2n_gaussians(rng)))
+        yield Case(f"poisson gaussians {k}", _square(k), manufactured(um2n_gaussians(rng)))
 
 
 def helmholtz(count: int) -> Iterator[Case]:
@@ -123,7 +123,7 @@ def _cosine(waves: tuple[float, float]) -> Exact:
     return Exact(value, lambda x: -(k**2).sum() * value(x))
 
 
-def _um2n_gaussians(rng: np.random.Generator) -> Exact:
+def um2n_gaussians(rng: np.random.Generator) -> Exact:
     """Centres U[0, 1], widths max(N(1/4, 1/6), 1/8), heights U[0, 1]."""
     count = int(rng.integers(1, 7))
     centres = torch.from_numpy(rng.uniform(0, 1, (count, 2)))

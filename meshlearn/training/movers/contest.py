@@ -12,10 +12,15 @@ from pathlib import Path
 import torch
 
 from ... import movers
-from ...mesh import MeshError
+from ...mesh import Mesh, MeshError
+from ...monitors import Monitor
 from ...movers import UniversalMover, Variational
+from ...movers.learned import WithSolution
+from ...nn.storage import read_card
 from .cases import SUITES, Case
 from .evaluation import Contestant, Result, as_rows, evaluate, hessian, judge, markdown, summary
+from .models import BASELINES
+from .published import dmm_monitor, um2n_monitor
 
 
 def _monge_ampere() -> Contestant:
@@ -32,6 +37,47 @@ CONTESTANTS: dict[str, Callable[[], Contestant]] = {
 }
 """Each mover with the monitor that suits it."""
 
+Build = Callable[[Mesh, torch.Tensor], Monitor]
+
+
+def _seen(mesh: Mesh, u: torch.Tensor) -> Monitor:
+    return WithSolution(um2n_monitor(mesh, u), mesh, u)
+
+
+def _dmm(path: str) -> Build:
+    share = read_card(path).get("settings", {}).get("share", 1.0)
+    return lambda mesh, u: dmm_monitor(mesh, u, share)
+
+
+_TRAINED_ON: dict[str, Callable[[str], Build]] = {
+    "um2n": lambda _: um2n_monitor,
+    "m2n": lambda _: _seen,
+    "data-free": _dmm,
+}
+"""The monitor that each published mover was trained with, from its weights."""
+
+
+def contestant(text: str) -> tuple[str, Contestant]:
+    """A contestant and its name: one of `CONTESTANTS`, or NAME=WEIGHTS for trained weights.
+
+    Raises:
+        MeshError: unknown mover, a published mover without weights, or weights of another.
+    """
+    name, _, path = text.partition("=")
+    if name == "universal" and path:
+        return name, Contestant(UniversalMover.from_pretrained(path), hessian("metric", 5.0))
+    if name in BASELINES:
+        if not path:
+            raise MeshError(
+                f"{name} ships without weights: train it with `meshlearn train mover` and name "
+                f"them, {name}=WEIGHTS"
+            )
+        return name, Contestant(BASELINES[name].from_pretrained(path), _TRAINED_ON[name](path))
+    if text not in CONTESTANTS:
+        known = ", ".join([*CONTESTANTS, *(f"{name}=WEIGHTS" for name in BASELINES)])
+        raise MeshError(f"unknown mover {text!r}; there are {known}")
+    return text, CONTESTANTS[text]()
+
 
 def compare(
     folder: str | Path,
@@ -45,7 +91,7 @@ def compare(
     Args:
         folder: made where it is missing.
         suites: of `SUITES`.
-        names: of `CONTESTANTS`.
+        names: of `CONTESTANTS`, or NAME=WEIGHTS; see `contestant`.
         count: cases of each suite; its own default if not given.
         progress: called with the suite after each result.
 
@@ -55,13 +101,12 @@ def compare(
     Raises:
         MeshError: unknown suite or mover.
     """
-    for what, chosen, known in (("suite", suites, SUITES), ("mover", names, CONTESTANTS)):
-        for name in chosen:
-            if name not in known:
-                raise MeshError(f"unknown {what} {name!r}; there are {', '.join(known)}")
+    for name in suites:
+        if name not in SUITES:
+            raise MeshError(f"unknown suite {name!r}; there are {', '.join(SUITES)}")
+    contestants = dict(contestant(name) for name in names)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    contestants = {name: CONTESTANTS[name]() for name in names}
     _warm_up(contestants)
     figures, rows, text = {}, {}, [_HEAD]
     for suite in suites:

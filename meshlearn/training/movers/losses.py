@@ -4,12 +4,13 @@
 - `uniformity`: spread of the monitor's integral over the cells around each node;
 - `solution_error`: logarithm of the true L2 error of our own solve on the moved mesh;
 - `barrier`: smooth, grows where cells come near inversion;
-- `volumes`: distance of the cell volumes from those of a target mesh (M2N, UM2N).
+- `volumes`, `chamfer`, `coordinates`: distances from a target mesh (UM2N, UM2N, M2N).
 """
 
 from __future__ import annotations
 
 import torch
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 from ...fem.p1 import simplex_volumes
@@ -81,3 +82,22 @@ def volumes(mesh: Mesh, pos: Tensor, target: Tensor) -> Tensor:
     """
     wanted = mesh.moved(target).volumes()
     return (mesh.moved(pos).volumes() - wanted).abs().mean() / wanted.mean()
+
+
+def chamfer(pos: Tensor, target: Tensor) -> Tensor:
+    """Mean squared distance of each node from the nearest of the other mesh, both ways (UM2N).
+
+    Args:
+        pos, target: positions `[n, d]` and `[k, d]`.
+    """
+    here, there = pos.detach().cpu().numpy(), target.detach().cpu().numpy()
+    nearest = torch.from_numpy(cKDTree(there).query(here)[1]).to(pos.device)
+    back = torch.from_numpy(cKDTree(here).query(there)[1]).to(pos.device)
+    ahead = ((pos - target[nearest]) ** 2).sum(dim=1).mean()
+    return ahead + ((target - pos[back]) ** 2).sum(dim=1).mean()
+
+
+def coordinates(mesh: Mesh, pos: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute difference of coordinates over the mean size of a cell (M2N's loss)."""
+    size = mesh.volumes().abs().mean() ** (1 / mesh.dim)
+    return (pos - target).abs().mean() / size

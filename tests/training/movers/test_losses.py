@@ -120,3 +120,22 @@ def test_volumes_compare_cell_by_cell():
     assert float(losses.volumes(mesh, target, target)) == 0
     scaled = losses.volumes(mesh, mesh.pos * 2**0.5, mesh.pos)
     assert float(scaled) == pytest.approx(1.0)
+
+
+def test_chamfer_by_hand_and_its_gradient():
+    target = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]], dtype=torch.float64)
+    pos = torch.tensor([[0.0, 0.1], [1.0, 0.3]], dtype=torch.float64, requires_grad=True)
+    loss = losses.chamfer(pos, target)
+    # Both nodes look at the first two points; the third point looks at the second node.
+    assert float(loss.detach()) == pytest.approx((0.01 + 0.09) / 2 + (0.01 + 0.09 + 0.49) / 3)
+    loss.backward()
+    expected = torch.tensor([[0.0, 0.1 + 0.2 / 3], [0.0, 0.3 + (0.6 - 1.4) / 3]])
+    assert torch.allclose(pos.grad, expected.double())
+    assert float(losses.chamfer(target.flip(0), target)) == 0  # whose node it is does not matter
+
+
+def test_coordinates_in_cells():
+    mesh = generate.rectangle(4, 4)
+    size = (1 / 32) ** 0.5
+    shifted = mesh.pos + size
+    assert float(losses.coordinates(mesh, shifted, mesh.pos)) == pytest.approx(1.0)

@@ -1,0 +1,175 @@
+r"""Darcy flow with rough coefficients, on three domains with holes.
+
+    -div(k grad u) = f in the domain,   u = g on its outer boundary and on the holes
+
+log k = sigma z with a stationary Gaussian field z of covariance exp(-r / l), whose paths are
+continuous and nowhere differentiable; f is a sum of bumps, g of a few waves. u is the P1 solution
+with k constant in each cell. z is drawn by random Fourier features (Rahimi & Recht, NeurIPS 2007):
+sqrt(2 / N) sum_j cos(w_j . x + b_j), where the w_j have the spectral density of the covariance, a
+multivariate Cauchy distribution of scale 1 / l.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field as Setting
+from torch import Tensor
+
+from ...fem import Dirichlet, FunctionSpace, assemble, dot, grad, solve
+from ...mesh import Mesh, generate
+from ...operators import Variable
+from ..settings import Settings
+from .pool import Case, Make, Pool
+
+Floats = NDArray[np.float64]
+Rng = np.random.Generator
+
+_WAVES = 256
+_VERSION = 1
+
+
+class DarcySettings(Settings):
+    """What the cases are like.
+
+    Attributes:
+        seed: of all cases.
+        nodes: about how many a mesh has.
+        variance: sigma^2 of log k.
+        length: l, the correlation length; the domains are about 1 wide.
+    """
+
+    seed: int = Setting(0, ge=0)
+    nodes: int = Setting(400, ge=60)
+    variance: float = Setting(0.5, ge=0)
+    length: float = Setting(0.2, gt=0)
+
+
+class Darcy(Pool):
+    """The first `count` cases; case k has domain k mod 3.
+
+    Args:
+        settings: of the cases.
+        count: how many there are.
+        folder: of the cache; it may be shared by data sets with other settings.
+    """
+
+    inputs = (Variable("log_k", "P0"), Variable("f"))
+    outputs = (Variable("u"),)
+
+    def __init__(self, settings: DarcySettings, count: int, folder: str | Path) -> None:
+        s = settings
+        name = f"darcy_seed{s.seed}_{s.nodes}_{s.variance:g}_{s.length:g}_v{_VERSION}"
+        super().__init__(Path(folder) / name, count)
+        self.settings = settings
+
+    def maker(self) -> Make:
+        """See `Pool`."""
+        return partial(make_darcy, self.settings)
+
+
+def make_darcy(settings: DarcySettings, number: int) -> Case:
+    """Case `number`: always the same for the same settings."""
+    rng = np.random.default_rng([settings.seed, number])
+    kind = list(DOMAINS)[number % len(DOMAINS)]
+    mesh = DOMAINS[kind](rng, settings.nodes)
+    middle = mesh.centroids()
+    log_k = math.sqrt(settings.variance) * rough_field(rng, middle, settings.length)
+    load, boundary = _bumps(rng, mesh.pos), _waves(rng, mesh.pos)
+    with torch.no_grad():
+        case = solve_darcy(mesh, log_k, load, boundary)
+    return Case(kind, *case)
+
+
+def solve_darcy(
+    mesh: Mesh, log_k: Tensor, load: Tensor, boundary: Tensor
+) -> tuple[Mesh, dict[str, Tensor], dict[str, Tensor], dict[str, list[Dirichlet]]]:
+    """The P1 solution, with what belongs to a case.
+
+    Args:
+        mesh: of simplices.
+        log_k: of each cell `[n_cells]`.
+        load: f at the nodes `[n]`.
+        boundary: g at the nodes `[n]`; those of the boundary count.
+
+    Returns:
+        Mesh, inputs, outputs and conditions.
+    """
+    space = FunctionSpace(mesh, "P1")
+    matrix = assemble(lambda u, v, w: w.k * dot(grad(u), grad(v)), space, k=log_k.exp())
+    mass = assemble(lambda u, v, w: u * v, space)
+    held = Dirichlet(space, "boundary", boundary[mesh.boundary_nodes])
+    u = solve(matrix, mass @ load, [held])
+    return mesh, {"log_k": log_k, "f": load}, {"u": u}, {"u": [held]}
+
+
+def rough_field(rng: Rng, points: Tensor, length: float) -> Tensor:
+    """A Gaussian field of variance 1 and covariance exp(-r / length) at points `[n, d]`: `[n]`."""
+    normal = rng.normal(size=(_WAVES, points.shape[1]))
+    frequency = torch.from_numpy(normal / np.abs(rng.normal(size=(_WAVES, 1))) / length)
+    phase = torch.from_numpy(rng.uniform(0, 2 * np.pi, _WAVES))
+    waves = (points @ frequency.T.to(points) + phase.to(points)).cos()
+    return waves.sum(dim=1) * math.sqrt(2 / _WAVES)
+
+
+def _bumps(rng: Rng, pos: Tensor) -> Tensor:
+    """Three Gaussian bumps of either sign at nodes drawn at random."""
+    total = torch.zeros_like(pos[:, 0])
+    for _ in range(3):
+        middle = pos[int(rng.integers(len(pos)))]
+        width, height = rng.uniform(0.08, 0.25), rng.normal() * 20
+        total = total + height * (-(pos - middle).square().sum(dim=1) / (2 * width**2)).exp()
+    return total
+
+
+def _waves(rng: Rng, pos: Tensor) -> Tensor:
+    """Three plane waves."""
+    frequency = torch.from_numpy(rng.normal(size=(2, 3)) * 3)
+    phase, height = (
+        torch.from_numpy(rng.uniform(0, 2 * np.pi, 3)),
+        torch.from_numpy(rng.normal(size=3)),
+    )
+    return (pos @ frequency + phase).sin() @ height
+
+
+def _square(rng: Rng, nodes: int) -> Mesh:
+    hole = _circle(0.5 + rng.uniform(-0.15, 0.15, 2), rng.uniform(0.12, 0.2))
+    return _meshed(rng, np.array([[0, 0], [1, 0], [1, 1], [0, 1]], float), [hole], nodes)
+
+
+def _l_shape(rng: Rng, nodes: int) -> Mesh:
+    hole = _circle(0.25 + rng.uniform(-0.04, 0.04, 2), rng.uniform(0.08, 0.14))
+    corners = np.array([[0, 0], [1, 0], [1, 0.5], [0.5, 0.5], [0.5, 1], [0, 1]])
+    return _meshed(rng, corners, [hole], nodes)
+
+
+def _disk(rng: Rng, nodes: int) -> Mesh:
+    turn = rng.uniform(0, np.pi)
+    offset = 0.24 * np.array([np.cos(turn), np.sin(turn)])
+    holes = [_circle(0.5 + s * offset, rng.uniform(0.07, 0.13)) for s in (-1, 1)]
+    return _meshed(rng, _circle(np.array([0.5, 0.5]), 0.55, 24), holes, nodes)
+
+
+DOMAINS = {"square": _square, "l_shape": _l_shape, "disk": _disk}
+"""Random domains by name: a hole in a square, one in an L, two in a disk."""
+
+
+def _circle(centre: Floats | float, radius: float, corners: int = 12) -> Floats:
+    angle = 2 * np.pi * np.arange(corners) / corners
+    return np.asarray(centre + radius * np.stack([np.cos(angle), np.sin(angle)], axis=1))
+
+
+def _meshed(rng: Rng, outer: Floats, holes: list[Floats], nodes: int) -> Mesh:
+    area = _area(outer) - sum(_area(hole) for hole in holes)
+    h = math.sqrt(2 * area / (math.sqrt(3) * nodes))
+    return generate.polygon(outer, h=h, holes=holes, seed=int(rng.integers(2**31)))
+
+
+def _area(ring: Floats) -> float:
+    after = np.roll(ring, -1, axis=0)
+    return float(abs((ring[:, 0] * after[:, 1] - ring[:, 1] * after[:, 0]).sum()) / 2)

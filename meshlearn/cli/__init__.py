@@ -20,6 +20,7 @@ from .convert import convert as _convert
 from .info import info as _info
 from .memory import VARIABLE, keep_memory
 from .options import Command
+from .predict import predict as _predict
 from .serve import serve as _serve
 from .solve import solve as _solve
 from .view import view as _view
@@ -86,6 +87,7 @@ app.command("view", cls=Command)(_view)
 app.command("adapt-loop", cls=Command)(_adapt_loop)
 app.add_typer(_train.app, name="train")
 app.add_typer(_evaluate.app, name="evaluate")
+app.command("predict", cls=Command)(_predict)
 app.command("serve", cls=Command)(_serve)
 
 

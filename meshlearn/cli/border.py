@@ -22,7 +22,7 @@ _UsageError = cast("type[Exception]", typer.BadParameter.__base__)
 _CONTROL = (SystemExit, GeneratorExit, BrokenPipeError, typer.Exit, typer.Abort, _UsageError)
 _ORDER = (
     *("info", "convert", "generate", "solve", "adapt", "adapt-loop", "view"),
-    *("train", "evaluate", "serve"),
+    *("train", "evaluate", "predict", "serve"),
 )
 _PACKAGE = __name__.partition(".")[0]
 

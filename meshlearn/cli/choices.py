@@ -119,6 +119,12 @@ def _models() -> str:
     return ", ".join(MODELS)
 
 
+def _operators() -> str:
+    from ..operators import OPERATORS
+
+    return ", ".join(OPERATORS)
+
+
 _LISTS: dict[str, Callable[[], str]] = {
     "checks": lambda: ", ".join(CHECKS),
     "repairs": lambda: ", ".join(REPAIRS),
@@ -133,6 +139,7 @@ _LISTS: dict[str, Callable[[], str]] = {
     "suites": _suites,
     "contestants": _contestants,
     "models": _models,
+    "operators": _operators,
     "theta": lambda: _default(Variational, "theta"),
     "strength": lambda: _default(Hessian, "strength"),
 }

@@ -77,3 +77,43 @@ def mover(
             )
         console().print(table)
     typer.echo(f"tables, figures and pictures: {output}")
+
+
+@app.command("operator", cls=Command)
+def operator(
+    weights: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL",
+            help="Weights that `meshlearn train operator` wrote.",
+            show_default=False,
+        ),
+    ],
+    count: Annotated[
+        int | None,
+        typer.Option(min=1, help="Cases; those held out in training by default."),
+    ] = None,
+    nodes: Annotated[
+        int | None,
+        typer.Option(min=60, help="Nodes of the meshes, about; as in training by default."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Relative errors of an operator on cases it was not trained on, by domain.
+
+    The baseline needs no learning: a solve with the mean coefficient everywhere.
+
+    Example: `meshlearn evaluate operator out/train_operator/spon.safetensors --nodes 600`
+    """
+    from ..training.operators import evaluate_operator
+
+    figures = evaluate_operator(weights, count, nodes)
+    if json:
+        print_json(figures)
+        return
+    table = grid("cases", "number", "L2 mean", "L2 worst", "H1 mean", "boundary", "baseline L2")
+    for name, f in figures.items():
+        shares = [f"{100 * f[key]:.1f} %" for key in ("l2_mean", "l2_worst", "h1_mean")]
+        plain = f"{100 * f['baseline']:.1f} %"
+        table.add_row(name, f"{f['cases']:.0f}", *shares, f"{f['boundary']:.1e}", plain)
+    console().print(table)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .options import Command, Json
 from .output import print_json
 from .training_progress import training_progress
+
+if TYPE_CHECKING:
+    from ..training import Trained
 
 app = typer.Typer(
     help="Train models from a settings file.", no_args_is_help=True, rich_markup_mode="markdown"
@@ -65,6 +68,50 @@ def mover(
             progress=show.step,
             tensorboard=tensorboard,
         )
+    _report(path, trained, json=json)
+
+
+@app.command("operator", cls=Command)
+def operator(
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            help="YAML file of settings; defaults without it. Its `model` is one of {operators}.",
+            show_default=False,
+        ),
+    ] = None,
+    output: Folder = Path("out/train_operator"),
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write TensorBoard event files too.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Train an operator on Darcy flow and write its weights with their card.
+
+    Interrupt it when you like: the same command goes on from the last checkpoint.
+
+    Example: `meshlearn train operator --config examples/configs/operator_darcy.yaml`
+    """
+    from ..training.operators import OperatorSettings, train_operator
+    from ..training.settings import read_settings
+
+    settings = read_settings(config, OperatorSettings) if config else OperatorSettings()
+    command = "meshlearn train operator" + (f" --config {config.name}" if config else "")
+    with training_progress() as show:
+        path, trained = train_operator(
+            settings,
+            output,
+            command=command,
+            prepared=show.samples,
+            progress=show.step,
+            tensorboard=tensorboard,
+        )
+    _report(path, trained, json=json)
+
+
+def _report(path: Path, trained: Trained, *, json: bool) -> None:
     report = {
         "weights": str(path),
         "reason": trained.reason,

@@ -1,9 +1,64 @@
-"""Layers on meshes."""
+"""Layers on meshes: message passing, attention, hierarchies, geometric features."""
 
 from __future__ import annotations
 
+from .attention import AttentionBlock, GraphAttention, TransformerAttention
 from .block import MeshBlock
-from .features import edge_features, local_size, segments
-from .mlp import LayerNorm, mlp
+from .features import (
+    boundary_normals,
+    edge_features,
+    invariant_features,
+    local_size,
+    relative_positions,
+    segments,
+)
+from .hierarchy import (
+    Hierarchy,
+    Level,
+    Prolongation,
+    coarsened_hierarchy,
+    nested_hierarchy,
+)
+from .mesh_net import MeshNet, Processor
+from .mlp import LayerNorm, activation, mlp
+from .multiscale import MultiscaleNet, Pool, Unpool
+from .neighbours import (
+    nearest_graph,
+    nearest_pairs,
+    pair_segments,
+    radius_graph,
+    radius_pairs,
+)
+from .tags import TagEmbedding
 
-__all__ = ["LayerNorm", "MeshBlock", "edge_features", "local_size", "mlp", "segments"]
+__all__ = [
+    "MeshNet",
+    "Processor",
+    "MeshBlock",
+    "AttentionBlock",
+    "GraphAttention",
+    "TransformerAttention",
+    "MultiscaleNet",
+    "Pool",
+    "Unpool",
+    "Hierarchy",
+    "Level",
+    "Prolongation",
+    "coarsened_hierarchy",
+    "nested_hierarchy",
+    "LayerNorm",
+    "TagEmbedding",
+    "activation",
+    "boundary_normals",
+    "edge_features",
+    "invariant_features",
+    "local_size",
+    "mlp",
+    "nearest_graph",
+    "nearest_pairs",
+    "pair_segments",
+    "radius_graph",
+    "radius_pairs",
+    "relative_positions",
+    "segments",
+]

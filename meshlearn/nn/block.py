@@ -10,35 +10,70 @@ W_s h_j: the last two cost one row a node in place of one an edge, and nothing i
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..kernels import Segments, gather_combine, segment_sum
-from .mlp import LayerNorm
+from ..kernels import Segments, segment_max, segment_mean, segment_sum
+from ._activations import PIECES
+from ._tiled import Plan, TiledUpdate, Workspace, plain_update
+from .mlp import LayerNorm, activation
+
+AGGREGATIONS: dict[str, Callable[[Tensor, Segments], Tensor]] = {
+    "sum": segment_sum,
+    "mean": segment_mean,
+    "max": segment_max,
+}
+"""How the edges of a node are reduced to one message."""
 
 
 class MeshBlock(nn.Module):
     """One edge update and one node update, both residual.
 
+    On the CPU both run in tiles of rows with a backward pass of their own (see `_tiled`); on other
+    devices, and under `torch.compile`, as plain layers. The results are the same.
+
     Args:
         width: of node and edge features.
         hidden: of the hidden layers; `width` by default.
-        recompute: keep no edge activations for the backward pass but compute them again there
-            (memory falls by about the edge MLP's activations, time rises by one forward pass).
+        aggregation: of `AGGREGATIONS`.
+        between: activation of `mlp.ACTIVATIONS`.
+        recompute: keep no activations of the edges and nodes for the backward pass but compute
+            them again there: of each edge only its input is kept.
+        tile: rows of a tile; 0 for plain layers on the CPU, too.
     """
 
-    def __init__(self, width: int, hidden: int | None = None, *, recompute: bool = False) -> None:
+    def __init__(
+        self,
+        width: int,
+        hidden: int | None = None,
+        *,
+        aggregation: str = "sum",
+        between: str = "relu",
+        recompute: bool = False,
+        tile: int = 2048,
+    ) -> None:
         super().__init__()
+        if aggregation not in AGGREGATIONS:
+            known = ", ".join(AGGREGATIONS)
+            raise ValueError(f"unknown aggregation {aggregation!r}; known are {known}")
         hidden = hidden or width
-        self.recompute = recompute
-        self.edge_in = nn.Linear(width, hidden)
+        self.aggregation, self.between = aggregation, between
+        self.recompute, self.tile = recompute, tile
+        self._edge_room, self._node_room = Workspace(), Workspace()
+        self.edge_in = nn.Linear(width, hidden, bias=False)
         self.sender_in = nn.Linear(width, hidden, bias=False)
-        self.receiver_in = nn.Linear(width, hidden, bias=False)
-        self.edge_out = nn.Sequential(nn.ReLU(), nn.Linear(hidden, width), LayerNorm(width))
-        self.node_in = nn.Linear(width, hidden)
-        self.message_in = nn.Linear(width, hidden, bias=False)
-        self.node_out = nn.Sequential(nn.ReLU(), nn.Linear(hidden, width), LayerNorm(width))
+        self.receiver_in = nn.Linear(width, hidden)
+        self.edge_out = nn.Sequential(
+            activation(between), nn.Linear(hidden, width), LayerNorm(width)
+        )
+        self.node_in = nn.Linear(width, hidden, bias=False)
+        self.message_in = nn.Linear(width, hidden)
+        self.node_out = nn.Sequential(
+            activation(between), nn.Linear(hidden, width), LayerNorm(width)
+        )
 
     def forward(
         self, nodes: Tensor, edges: Tensor, edge_index: Tensor, segments: Segments
@@ -51,20 +86,36 @@ class MeshBlock(nn.Module):
             edge_index: senders and receivers `[2, m]`.
             segments: the edges by receiver.
         """
-        senders = edge_index[0]
-        if self.recompute and torch.is_grad_enabled():
-            edges = checkpoint(
-                self._edge_update, nodes, edges, senders, segments, use_reentrant=False
-            )
-        else:
-            edges = self._edge_update(nodes, edges, senders, segments)
-        gathered = self.node_in(nodes) + self.message_in(segment_sum(edges, segments))
-        return nodes + self.node_out(gathered), edges
+        parts = (self.receiver_in(nodes), self.sender_in(nodes))
+        by_row = (segments.receiver, edge_index[0])
+        summed = None if self.aggregation == "max" else segments
+        edges, total = self._update(edges, self.edge_in, self.edge_out, parts, by_row, summed)
+        if total is None:
+            total = segment_max(edges, segments)
+        elif self.aggregation == "mean":
+            total = total / segments.counts.clamp(min=1)[:, None].to(total.dtype)
+        message = (self.message_in(total),)
+        return self._update(nodes, self.node_in, self.node_out, message, (None,), None)[0], edges
 
-    def _edge_update(
-        self, nodes: Tensor, edges: Tensor, senders: Tensor, segments: Segments
-    ) -> Tensor:
-        first = gather_combine(
-            self.receiver_in(nodes), self.sender_in(nodes), self.edge_in(edges), senders, segments
-        )
-        return edges + self.edge_out(first)
+    def _update(
+        self,
+        x: Tensor,
+        first: nn.Linear,
+        out: nn.Sequential,
+        parts: tuple[Tensor, ...],
+        indices: tuple[Tensor | None, ...],
+        summed: Segments | None,
+    ) -> tuple[Tensor, Tensor | None]:
+        between, second, norm = out
+        assert isinstance(second, nn.Linear)
+        assert isinstance(norm, LayerNorm)
+        pieces = PIECES[self.between]
+        keep = torch.is_grad_enabled() and not self.recompute
+        room = self._node_room if indices == (None,) else self._edge_room
+        plan = Plan(indices, summed, pieces, between, norm.eps, self.tile, keep, room)
+        tensors = (first.weight, second.weight, second.bias, norm.weight, norm.bias, *parts)
+        if self.tile and x.device.type == "cpu" and not torch.compiler.is_compiling():
+            return TiledUpdate.apply(plan, x, *tensors)  # type: ignore[no-untyped-call]
+        if self.recompute and torch.is_grad_enabled():
+            return checkpoint(plain_update, plan, x, *tensors, use_reentrant=False)
+        return plain_update(plan, x, *tensors)

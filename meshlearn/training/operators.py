@@ -75,8 +75,9 @@ class OperatorTask(Task):
         assert isinstance(model, Operator)
         number = int(rng.integers(len(self.train)))
         case = self.train[number]
-        noisy = isinstance(model, MeshGraphNet) and model.config["noise"] > 0
-        given = model.perturbed(case.inputs, rng) if noisy else case.inputs
+        given = case.inputs
+        if isinstance(model, MeshGraphNet) and model.config["noise"] > 0:
+            given = model.perturbed(given, rng)
         found = model(case.mesh, given, case.bcs, prepared=self._prepared(model, 0, number, case))
         norms = self._norms(0, number, case, self.kind)
         return _mean_error(found, case, norms), {}
@@ -101,6 +102,12 @@ class OperatorTask(Task):
             for kind in (("l2", "h1") if smooth else ("l2",))
         }
         return {**row, "boundary": boundary_error(found, case)}
+
+    def plain(self, number: int) -> float:
+        """Relative L2 error of the data set's own cheap answer to a held-out case."""
+        case = self.held_out[number]
+        found = self.held_out.baseline(case)
+        return float(_mean_error(found, case, self._norms(1, number, case, "l2")))
 
     def _prepared(self, model: Operator, side: int, number: int, case: Case) -> Any:
         key = (side, number, "prepared")
@@ -199,7 +206,8 @@ def evaluate_operator(
         nodes: of the meshes; those of training by default.
 
     Returns:
-        For each kind: cases, mean and worst relative L2 error, mean H1 error, boundary error.
+        For each kind: cases, mean and worst relative L2 error, mean H1 error, boundary error, and
+        the mean L2 error of the data set's baseline.
 
     Raises:
         MeshError: no such weights, or a card without the settings of its run.
@@ -213,7 +221,7 @@ def evaluate_operator(
     task = OperatorTask(*settings.model_copy(update=changes).pools(), settings.norm)
     rows: dict[str, list[dict[str, float]]] = {"all": []}
     for number in range(len(task.held_out)):
-        row = task.judge(model, number)
+        row = {**task.judge(model, number), "baseline": task.plain(number)}
         for name in ("all", task.held_out[number].kind):
             rows.setdefault(name, []).append(row)
     return {name: _summary(found) for name, found in rows.items()}
@@ -227,6 +235,7 @@ def _summary(rows: list[dict[str, float]]) -> dict[str, float]:
         "l2_worst": float(errors.max()),
         "h1_mean": sum(row["h1"] for row in rows) / len(rows),
         "boundary": max(row["boundary"] for row in rows),
+        "baseline": sum(row["baseline"] for row in rows) / len(rows),
     }
 
 

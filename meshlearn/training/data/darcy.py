@@ -72,6 +72,14 @@ class Darcy(Pool):
         """See `Pool`."""
         return partial(make_darcy, self.settings)
 
+    def baseline(self, case: Case) -> dict[str, Tensor]:
+        """The solution with one coefficient everywhere, the geometric mean of k."""
+        (held,) = case.bcs["u"]
+        boundary = torch.zeros_like(case.inputs["f"]).index_copy(0, held.dofs, held.values)
+        log_k = case.inputs["log_k"]
+        constant = log_k.mean().expand(len(log_k))
+        return solve_darcy(case.mesh, constant, case.inputs["f"], boundary)[2]
+
 
 def make_darcy(settings: DarcySettings, number: int) -> Case:
     """Case `number`: always the same for the same settings."""

@@ -68,6 +68,10 @@ class Pool(ABC):
     def maker(self) -> Make:
         """A function, for other processes too, that makes case `number`."""
 
+    @abstractmethod
+    def baseline(self, case: Case) -> dict[str, Tensor]:
+        """Outputs that need no learning: what a model has to beat."""
+
     def __len__(self) -> int:
         return self.count
 

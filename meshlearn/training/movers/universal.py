@@ -193,7 +193,7 @@ def card(settings: MoverSettings, figures: dict[str, float], seconds: float) -> 
         "commit": _commit(),
         "data": "random domains, meshes and solutions (meshlearn.training.movers)",
         "seed": settings.trainer.seed,
-        "settings": settings.model_dump(),
+        "settings": settings.model_dump(exclude={"cache", "workers"}),
         "held_out": {k: v for k, v in figures.items() if math.isfinite(v)},
         "seconds": round(seconds),
     }

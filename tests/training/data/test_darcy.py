@@ -85,6 +85,17 @@ def test_prepared_by_two_processes_and_only_what_is_missing(tmp_path: Path) -> N
     assert [case.kind for case in pool] == list(DOMAINS)
 
 
+def test_the_baseline_is_the_solution_where_the_coefficient_is_constant(tmp_path: Path) -> None:
+    constant = Darcy(SMALL.model_copy(update={"variance": 0.0}), 1, tmp_path)
+    rough = Darcy(SMALL.model_copy(update={"variance": 2.0}), 1, tmp_path)
+    exact, guess = constant[0].outputs["u"], constant.baseline(constant[0])["u"]
+    assert torch.allclose(exact, guess, rtol=0, atol=1e-10)
+    case = rough[0]
+    miss = case.outputs["u"] - rough.baseline(case)["u"]
+    assert float(miss[case.mesh.boundary_nodes].abs().max()) == 0
+    assert float(miss.norm() / case.outputs["u"].norm()) > 0.01
+
+
 def test_errors(tmp_path: Path) -> None:
     pool = Darcy(SMALL, 1, tmp_path)
     with pytest.raises(IndexError, match="there are 1 cases, no case 1"):

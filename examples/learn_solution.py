@@ -62,9 +62,7 @@ while len(losses) < steps:
         losses.append(loss.item())
         if len(losses) % 96 == 0:
             recent = sum(losses[-24:]) / 24
-            print(
-                f"step {len(losses):3}   {100 * recent**0.5:3.0f} % of the deviation off"
-            )
+            print(f"step {len(losses):3}   {100 * recent**0.5:3.0f} % of the deviation off")
 
 mesh, load, exact = case(1000)
 with torch.no_grad():

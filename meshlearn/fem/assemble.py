@@ -9,18 +9,20 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, cached_property, partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from ..kernels import add_at
 from ..mesh import CELL_TYPES, Mesh, MeshError
 from .context import Context
 from .contraction import Local, View, arguments, contracted, is_uniform
 from .elements import quadrature
 from .expressions import plain
 from .facets import FacetGroup, facet_groups, facet_quadrature
+from .factors import Factors, Kept, kept_factors
 from .interior import integrate_interior, interior_matrix, interior_vector
 from .mapping import Mapping, coordinates_of, mapping
 from .pattern import Pattern, build_pattern
@@ -81,7 +83,7 @@ def assemble(
         slots = pattern.slots[part.group]
         for v_rows, u_rows, local in part.local:
             chosen = slots[v_rows, u_rows][:, :, part.rows]
-            values.index_add_(0, chosen.reshape(-1), local.reshape(-1))
+            add_at(values, chosen.reshape(-1), local.reshape(-1))
     return pattern.matrix(values)
 
 
@@ -102,7 +104,7 @@ def assemble_linear(
     for part in _parts(form, None, test, on, degree, memory_mb, fields):
         dofs = test.cell_dofs(part.cell)[part.rows].T
         for v_rows, _, local in part.local:
-            out.index_add_(0, dofs[v_rows].reshape(-1), local.reshape(-1))
+            add_at(out, dofs[v_rows].reshape(-1), local.reshape(-1))
     return out
 
 
@@ -141,7 +143,7 @@ def cell_pattern(trial: FunctionSpace, test: FunctionSpace) -> Pattern:
 
 
 def _memory(mesh: Mesh) -> int:
-    return _GPU_MEMORY_MB if mesh.pos.is_cuda else MEMORY_MB
+    return MEMORY_MB if mesh.pos.device.type == "cpu" else _GPU_MEMORY_MB
 
 
 class _Part:
@@ -160,26 +162,39 @@ class _Chunk:
         mesh: Mesh,
         cell: str,
         rows: Tensor | slice,
-        reference: Tensor,
-        weights: Tensor,
-        facet: FacetGroup | None,
-        coordinates: list[Tensor] | None = None,
+        rule: tuple[Tensor, Tensor],
+        facet: FacetGroup | None = None,
+        coordinates: Callable[[], list[Tensor]] | None = None,
     ) -> None:
-        self.mesh, self.cell, self.rows, self.reference = mesh, cell, rows, reference
-        self.geometry: Mapping = mapping(mesh, cell, reference, rows, coordinates)
-        self.measure, self.normal = self.geometry.determinant.abs(), None
-        if facet is not None:
-            self.measure, self.normal = facet.surface(self.geometry)
-        self._weights = weights
+        self.mesh, self.cell, self.rows = mesh, cell, rows
+        self.reference, self.rule_weights = rule
+        self.geometry: Mapping = mapping(mesh, cell, self.reference, rows, coordinates)
+        self._facet = facet
+
+    @cached_property
+    def _surface(self) -> tuple[Tensor, Tensor | None]:
+        if self._facet is None:
+            return self.geometry.determinant.abs(), None
+        return self._facet.surface(self.geometry)
+
+    def measure(self) -> Tensor:
+        """|det J|, or that of the facets `[1 or q, n_cells]`."""
+        return self._surface[0]
 
     @property
     def weights(self) -> Tensor:
         """Quadrature weights times the measure `[q, n_cells]`."""
-        return self._weights.to(self.measure)[:, None] * self.measure
+        return self.rule_weights.to(self.measure())[:, None] * self.measure()
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """First and last row, where they are a range."""
+        return (self.rows.start, self.rows.stop) if isinstance(self.rows, slice) else (-1, -1)
 
     def context(self, fields: dict[str, Any]) -> Context:
         ids = self.mesh.cell_ids[self.cell][self.rows]
-        return Context(self.geometry, self.reference, fields, self.rows, ids, self.normal)
+        normal = None if self._facet is None else self._surface[1]
+        return Context(self.geometry, self.reference, fields, self.rows, ids, normal)
 
 
 def _chunks(mesh: Mesh, on: str, degree: int, memory_mb: int, entries: int = 0) -> Iterator[_Chunk]:
@@ -187,26 +202,25 @@ def _chunks(mesh: Mesh, on: str, degree: int, memory_mb: int, entries: int = 0) 
 
     `entries` is the size of a local matrix.
     """
-    coordinates = coordinates_of(mesh)
+    coordinates = cache(partial(coordinates_of, mesh))
     if on == "cells" or on in mesh.cell_tags:
         member = None
         if on != "cells":
             member = torch.zeros(mesh.num_cells, dtype=torch.bool, device=mesh.pos.device)
             member[mesh.cell_tags[on]] = True
-        for cell in mesh.cells:
-            points, weights = quadrature(cell, degree)
-            ids = mesh.cell_ids[cell]
+        for cell, ids in mesh.cell_ids.items():
+            rule = quadrature(cell, degree)
             rows = None if member is None else torch.nonzero(member[ids]).squeeze(1)
             count = len(ids) if rows is None else len(rows)
-            size = max(1, memory_mb * 125_000 // (_ARRAYS * len(points) + 2 * entries))
+            size = max(1, memory_mb * 125_000 // (_ARRAYS * len(rule[0]) + 2 * entries))
             for begin in range(0, count, size):
                 piece: Any = slice(begin, min(begin + size, count))
                 piece = piece if rows is None else rows[piece]
-                yield _Chunk(mesh, cell, piece, points, weights, None, coordinates)
+                yield _Chunk(mesh, cell, piece, rule, None, coordinates)
         return
     for facet in facet_groups(mesh, on):
-        points, weights = facet_quadrature(facet, degree)
-        yield _Chunk(mesh, facet.cell, facet.rows, points, weights, facet, coordinates)
+        rule = facet_quadrature(facet, degree)
+        yield _Chunk(mesh, facet.cell, facet.rows, rule, facet, coordinates)
 
 
 def _parts(
@@ -235,15 +249,34 @@ def _parts(
     entries = math.prod(max(s.cell_dofs(cell).shape[1] for cell in types) for s in spaces)
     key = ("tables", *(s.specs for s in spaces), order, exact)
     tables = mesh.topology.remember(key, lambda: defaultdict(dict)) if on_cells else {}
+    kept = kept_factors(mesh) if on == "cells" and exact is not None else None
     for chunk in _chunks(mesh, on, order, memory_mb, entries):
         part = _Part(chunk.cell, types.index(chunk.cell), chunk.rows)
-        measure = chunk.weights if exact is None else chunk.measure
         views = (View(chunk.geometry, chunk.reference),)
         uniform = traced.expression is not None
         expression = traced.expression if uniform else call(chunk.context(fields))
         shared = tables[chunk.cell] if on_cells else None
-        part.local = contracted(expression, views, measure, trial, test, exact, shared)
+        keep = (
+            None
+            if kept is None or chunk.span[0] < 0
+            else partial(_kept, kept, (key, chunk.cell, chunk.span))
+        )
+        part.local = contracted(
+            expression,
+            views,
+            chunk.measure,
+            chunk.rule_weights,
+            trial,
+            test,
+            exact,
+            shared,
+            keep,
+        )
         yield part
+
+
+def _kept(kept: Kept, where: Any, key: Any, build: Callable[[], Factors]) -> Factors:
+    return kept.get((where, key), build)
 
 
 class _Traced(NamedTuple):
@@ -261,8 +294,7 @@ class _Traced(NamedTuple):
 def _traced(call: Callable[[Any], Any], mesh: Mesh, fields: dict[str, Any]) -> _Traced:
     expression, constant = None, True
     for cell in mesh.cells:
-        points, weights = quadrature(cell, 1)
-        context = _Chunk(mesh, cell, slice(0, 1), points, weights, None).context(fields)
+        context = _Chunk(mesh, cell, slice(0, 1), quadrature(cell, 1)).context(fields)
         expression = call(context)
         constant = constant and not context.varying
     return _Traced(expression if is_uniform(expression) else None, constant)

@@ -14,14 +14,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
-import numpy as np
 import torch
-from scipy.spatial import KDTree
 from torch import Tensor
 
 from ..mesh import MeshError
+from ..mesh.matching import image_of, partners
 from .elements import vertices
 from .elimination import Rows
 from .facets import FacetGroup, groups_of, tagged_facets
@@ -29,8 +27,6 @@ from .mapping import mapping
 from .space import FunctionSpace
 
 _DOF = "degree of freedom"
-_TOLERANCE = 1e-8
-"""Distance of partners, relative to the size of the mesh."""
 
 
 class Periodic:
@@ -75,15 +71,15 @@ class Periodic:
         sides = [tagged_facets(mesh, name) for name in (first, second)]
         nodes = [torch.unique(mesh.topology.facets[facets]) for facets in sides]
         at = mesh.pos.detach()
-        move = _image(image, at[nodes[0]], at[nodes[1]])
+        move = image_of(image, at[nodes[0]], at[nodes[1]])
         size = float((at.amax(dim=0) - at.amin(dim=0)).max())
-        _partners(move(at[nodes[0]]), at[nodes[1]], size, nodes, (first, second), "node")
+        partners(move(at[nodes[0]]), at[nodes[1]], size, nodes, (first, second), "node")
         dofs = [space.facet_dofs(facets, block)[:: self.width] for facets in sides]
         if not len(dofs[0]):
             raise MeshError(f"element {element.name} has no degrees of freedom on {first!r}")
         points = [space.dof_points.detach()[d] for d in dofs]
         scalar = [(d - element.offset) // self.width for d in dofs]
-        partner = _partners(move(points[0]), points[1], size, scalar, (first, second), _DOF)
+        partner = partners(move(points[0]), points[1], size, scalar, (first, second), _DOF)
         other = scalar[1][partner]
         apart = scalar[0] != other  # nodes on an axis of rotation are their own partners
         self.first, self.second = scalar[0][apart], other[apart]
@@ -191,40 +187,3 @@ def _area(space: FunctionSpace, group: FacetGroup) -> Tensor:
     centre = vertices(group.cell)[list(group.local)].mean(dim=0, keepdim=True)
     scale, normal = group.surface(mapping(space.mesh, group.cell, centre, group.rows))
     return normal.reshape(-1, space.mesh.dim) * scale.reshape(-1, 1)
-
-
-def _image(image: Any, first: Tensor, second: Tensor) -> Callable[[Tensor], Tensor]:
-    if callable(image):
-        return image
-    if image is None:
-        low, high = second.amin(dim=0) - first.amin(dim=0), second.amax(dim=0) - first.amax(dim=0)
-        step = (low + high) / 2
-    else:
-        step = torch.as_tensor(image, dtype=torch.float64, device=first.device)
-    return lambda x: x + step
-
-
-def _partners(
-    moved: Tensor,
-    points: Tensor,
-    size: float,
-    names: Sequence[Tensor],
-    tags: tuple[str, str],
-    what: str,
-) -> Tensor:
-    """Which point each moved point lies on `[k]`; each is used once."""
-    here, there = moved.cpu().numpy(), points.cpu().numpy()
-    distance, index = KDTree(there).query(here)
-    back, _ = KDTree(here).query(there)
-    for lost, at, name, (own, other) in (
-        (np.asarray(distance > _TOLERANCE * size), here, names[0], tags),
-        (np.asarray(back > _TOLERANCE * size), there, names[1], tags[::-1]),
-    ):
-        if lost.any():
-            first = int(np.flatnonzero(lost)[0])
-            where = ", ".join(f"{c:.6g}" for c in at[first])
-            raise MeshError(
-                f"{what} {int(name[first])} of {own!r} has no partner on {other!r}, looked for at "
-                f"({where}); {int(lost.sum())} of {len(lost)} have none"
-            )
-    return torch.from_numpy(np.asarray(index, dtype=np.int64)).to(points.device)

@@ -100,7 +100,7 @@ class Context:
         element, count = block.elements[geometry.cell], max(block.components, 1)
         dofs = block.dofs[geometry.cell][self._rows]
         table = tabulated(element, self._reference).to(field.dofs)
-        d = len(geometry.forward)
+        d = geometry.dim
         if block.kind != "scalar":
             local = field.dofs[block.offset + dofs].T
             pieces = [table[a] @ local for a in range(len(table))]
@@ -132,7 +132,7 @@ class Context:
 
     def _special(self, block: Block, pieces: list[Tensor]) -> dict[str, Tensor]:
         """Divergence or curl of a field from its reference functions at the points."""
-        geometry, d = self._geometry, len(self._geometry.forward)
+        geometry, d = self._geometry, self._geometry.dim
         rows = [
             sum(pieces[a] * f for a, f in pulled_back(block.kind, 0, d + k, geometry)).reshape(-1)
             for k in range(3 if block.kind == "hcurl" and d == 3 else 1)

@@ -12,6 +12,7 @@ a pair of cells, whose functions are numbered one cell after the other.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -19,8 +20,9 @@ from torch import Tensor
 
 from .elements import quadrature
 from .expressions import Bilinear, Linear, Primitive, argument, vector_element
+from .factors import Factors, Term, factors
 from .mapping import Mapping
-from .pullback import before_division, tabulated
+from .pullback import tabulated
 from .space import FunctionSpace
 from .values import FormError
 
@@ -37,6 +39,7 @@ class View(NamedTuple):
     reference: Tensor
 
 
+Keep = Callable[[Any, Callable[[], Factors]], Factors]
 Local = list[tuple[slice, slice, Tensor]]
 """Rows, columns and entries `[rows, columns, n_cells]` of blocks of local matrices."""
 
@@ -56,64 +59,110 @@ def arguments(space: FunctionSpace, role: str, side: int = 0) -> Any:
 def contracted(
     expression: Any,
     views: tuple[View, ...],
-    measure: Tensor,
+    measure: Callable[[], Tensor],
+    weights: Tensor,
     trial: FunctionSpace | None,
     test: FunctionSpace,
     exact: int | None = None,
     tables: dict[Any, Any] | None = None,
+    keep: Keep | None = None,
 ) -> Local:
     """Local matrices (vectors: one column) of a traced form.
 
     Args:
         expression: what the form returned.
         views: the cells; the two sides of inner facets.
-        measure: quadrature weights times |det J| `[q, n_cells]`; |det J| alone with `exact`.
+        measure: gives |det J|, or that of the facets `[1 or q, n_cells]`.
+        weights: of the quadrature `[q]`; not used with `exact`.
         trial: None for a linear form.
         test: space of v.
         exact: degree of the quadrature to be summed up in R, where coefficients are constant.
         tables: what calls with the same spaces and reference points share; filled here.
+        keep: gives the factors of the geometry under a key, or builds and keeps them.
 
     Raises:
         FormError: the form is not bilinear (linear).
     """
     terms = _terms(expression, bilinear=trial is not None)
-    count = len(views[0].reference)
     rule = None if exact is None else quadrature(views[0].geometry.cell, exact)
     tables = {} if tables is None else tables
     symmetric = trial is test and len(views) == 1 and _is_symmetric(terms)
-    groups: dict[tuple[Any, Any], dict[tuple[int, int], Any]] = defaultdict(dict)
-    weights: dict[Any, Tensor] = {}
+    groups: dict[tuple[Any, Any], dict[Any, _Group]] = defaultdict(dict)
     for (a, b), coefficient in terms.items():
-        u_key, u_sides, u_pull = _pulled(trial, a, views)
-        v_key, v_sides, v_pull = _pulled(test, b, views)
+        u_key, v_key = _group_of(trial, a), _group_of(test, b)
         if symmetric and u_key < v_key:
             continue
-        sides = (*v_sides, *u_sides)
-        if (sides, id(coefficient)) not in weights:
-            varies = isinstance(coefficient, Tensor) and coefficient.dim() > 0
-            scale = _times(measure, coefficient.reshape(count, -1) if varies else coefficient)
-            for side in sides:
-                scale = scale * views[side].geometry.scale
-            weights[sides, id(coefficient)] = scale
-        scale = weights[sides, id(coefficient)]
-        target = groups[v_key, u_key]
-        for beta, g in v_pull:
-            scaled = _times(scale, g)
-            for alpha, f in u_pull:
-                if not symmetric or u_key != v_key or alpha <= beta:
-                    _add_product(target, (beta, alpha), scaled, f)
+        tensor = coefficient if isinstance(coefficient, Tensor) else None
+        group = groups[v_key, u_key].setdefault(id(tensor), _Group(tensor, []))
+        group.terms.append((a, b, 1.0 if tensor is not None else coefficient))
+    at = _Points(views, measure, None if exact is not None else weights)
     local: Local = []
-    for (v_key, u_key), pulled in groups.items():
+    for (v_key, u_key), parts in groups.items():
         twice = symmetric and u_key == v_key
-        r = _kernel(trial, test, (v_key, u_key), tuple(pulled), views, rule, tables, twice=twice)
-        r = r.to(measure)
-        stack = [value.expand(r.shape[2] // len(pulled), -1) for value in pulled.values()]
-        entries = (r.flatten(0, 1) @ torch.cat(stack)).reshape(*r.shape[:2], -1)
+        pairs, pulled = at.pulled(list(parts.values()), (trial, test), keep, half=twice)
+        r = _kernel(trial, test, (v_key, u_key), pairs, views, rule, tables, twice=twice)
+        entries = (r.to(pulled).flatten(0, 1) @ pulled).reshape(*r.shape[:2], -1)
         rows, columns = _local_rows(test, v_key, views), _local_rows(trial, u_key, views)
         local.append((rows, columns, entries))
         if symmetric and not twice:
             local.append((columns, rows, entries.transpose(0, 1)))
     return local
+
+
+class _Group(NamedTuple):
+    """Terms with the same coefficient, None for numbers."""
+
+    coefficient: Tensor | None
+    terms: list[Term]
+
+
+class _Points(NamedTuple):
+    """Quadrature points of some cells; see `contracted`."""
+
+    views: tuple[View, ...]
+    measure: Callable[[], Tensor]
+    weights: Tensor | None
+
+    def pulled(
+        self,
+        groups: list[_Group],
+        spaces: tuple[FunctionSpace | None, FunctionSpace],
+        keep: Keep | None,
+        *,
+        half: bool,
+    ) -> tuple[tuple[tuple[int, int], ...], Tensor]:
+        """Coefficients times factors: pairs of reference functions, `[pairs (x points), n]`."""
+        geometry = tuple(view.geometry for view in self.views)
+        affine = all(g.affine for g in geometry)
+        total: dict[tuple[int, int], Tensor] = {}
+        for coefficient, listed in groups:
+            scale, terms = self._scale(coefficient), tuple(listed)
+            # The Jacobian of curved cells varies as coefficients do: they are multiplied first.
+            first = None if affine else scale
+
+            def build(terms: Any = terms, first: Tensor | None = first) -> Factors:
+                measure = self.measure() if first is None else self.measure() * first
+                return factors(terms, geometry, measure, spaces, half=half)
+
+            found = build() if keep is None or not affine else keep((terms, half), build)
+            values = found.values
+            if affine and scale is not None:
+                values = values * scale
+            if len(groups) == 1:
+                return found.pairs, values.flatten(0, 1)
+            for pair, value in zip(found.pairs, values.unbind(), strict=True):
+                total[pair] = total[pair] + value if pair in total else value
+        return tuple(total), torch.cat(list(total.values()))
+
+    def _scale(self, coefficient: Tensor | None) -> Tensor | None:
+        """Coefficient times quadrature weights `[q, n_cells]` (or less, broadcast)."""
+        count = len(self.views[0].reference)
+        if coefficient is not None and coefficient.dim() > 0:
+            coefficient = coefficient.reshape(count, -1)
+        if self.weights is None:
+            return coefficient
+        weights = self.weights.to(self.views[0].geometry.determinant)[:, None]
+        return weights if coefficient is None else weights * coefficient
 
 
 def is_uniform(expression: Any) -> bool:
@@ -139,20 +188,7 @@ def _is_symmetric(terms: dict[tuple[Any, Any], Any]) -> bool:
     return True
 
 
-def _times(values: Tensor, factor: Any) -> Tensor:
-    return values if isinstance(factor, int | float) and factor == 1 else values * factor
-
-
-def _add_product(target: dict[Any, Any], key: Any, first: Tensor, second: Any) -> None:
-    known = target.get(key)
-    if known is None:
-        target[key] = _times(first, second)
-    elif isinstance(second, Tensor):
-        target[key] = torch.addcmul(known, first, second)
-    else:
-        target[key] = known + _times(first, second)
-
-
+@torch.inference_mode(False)  # tables are kept: autograd must be able to use them later
 def _kernel(
     trial: FunctionSpace | None,
     test: FunctionSpace,
@@ -168,8 +204,7 @@ def _kernel(
 
     With `twice` a pair (beta, alpha) also stands for (alpha, beta).
     """
-    v_key, u_key = key
-    known = ("kernel", key, pairs, twice)
+    known, (v_key, u_key) = ("kernel", key, pairs, twice), key
     if known not in tables:
         v_table = _table(test, v_key, views, rule, tables, "test")
         u_table = _table(trial, u_key, views, rule, tables, "trial")
@@ -194,23 +229,12 @@ def _terms(expression: Any, *, bilinear: bool) -> dict[tuple[Any, Any], Any]:
     return {(None, b): c for b, c in expression.entries[()].items()}
 
 
-def _pulled(
-    space: FunctionSpace | None, primitive: Primitive | None, views: tuple[View, ...]
-) -> tuple[Any, tuple[int, ...], list[tuple[int, Any]]]:
-    """Group of degrees of freedom that a primitive belongs to, and its reference functions.
-
-    Between them: by the determinants of which sides the latter are still to be divided.
-    """
+def _group_of(space: FunctionSpace | None, primitive: Primitive | None) -> Any:
+    """Which degrees of freedom a primitive belongs to: block, component and side."""
     if space is None or primitive is None:
-        return None, (), [(0, 1.0)]
-    if primitive.side < 0:
-        raise FormError("at inner facets u and v have two values: use jump, avg or side")
-    kind = space.blocks[primitive.block].kind
-    component = primitive.component if kind == "scalar" else -1
-    geometry = views[primitive.side].geometry
-    divided, pull = before_division(kind, primitive.component, primitive.derivative, geometry)
-    sides = (primitive.side,) if divided else ()
-    return (primitive.block, component, primitive.side), sides, pull
+        return None
+    scalar = space.blocks[primitive.block].kind == "scalar"
+    return primitive.block, primitive.component if scalar else -1, primitive.side
 
 
 def _table(

@@ -78,8 +78,15 @@ class Reduction:
 
     def expanded(self, y: Tensor) -> Tensor:
         """P y + g, `[f]` or `[f, k]` to `[n]` or `[n, k]`."""
+        return self._spread(y, self.given)
+
+    def change(self, y: Tensor) -> Tensor:
+        """P y: what a change of the free ones does to all."""
+        return self._spread(y, torch.zeros_like(self.given))
+
+    def _spread(self, y: Tensor, given: Tensor) -> Tensor:
         tail = (1,) * (y.dim() - 1)
-        out = self.given.reshape(-1, *tail).expand(-1, *y.shape[1:])
+        out = given.reshape(-1, *tail).expand(-1, *y.shape[1:])
         out = out.index_copy(0, self.free, y)
         if not len(self.slave):
             return out

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -118,8 +119,8 @@ def integrate_interior(
 ) -> Tensor:
     """Integral of `form(w)` over the inner facets; see `integrate`."""
     total = mesh.pos.new_zeros(())
-    for _, _, _, measure, context in _chunks(mesh, degree, memory_mb, fields):
-        value = form(context)
+    for _, _, _, weights, scale, context in _chunks(mesh, degree, memory_mb, fields):
+        value, measure = form(context), weights[:, None] * scale
         if isinstance(value, int | float):
             total = total + value * measure.sum()
         else:
@@ -193,14 +194,18 @@ def _locals(
     if degree is None:
         degree = 2 * max(space.degree for space in (trial, test) if space is not None)
         degree += 0 if all(CELL_TYPES[cell].is_simplex for cell in test.mesh.cells) else 2
-    for group, rows, views, measure, context in _chunks(test.mesh, degree, memory_mb, fields):
+    for group, rows, views, weights, scale, context in _chunks(
+        test.mesh, degree, memory_mb, fields
+    ):
         expression = form(v, context) if u is None else form(u, v, context)
-        yield group, rows, contracted(expression, views, measure, trial, test)
+        measure = partial(_same, scale)
+        yield group, rows, contracted(expression, views, measure, weights, trial, test)
 
 
 def _chunks(
     mesh: Mesh, degree: int, memory_mb: int, fields: dict[str, Any]
-) -> Iterator[tuple[int, slice, tuple[View, View], Tensor, TwoSided]]:
+) -> Iterator[tuple[int, slice, tuple[View, View], Tensor, Tensor, TwoSided]]:
+    """Facets: their group, which of it, both sides, quadrature weights, measure and fields."""
     for group, pair in enumerate(facet_pairs(mesh)):
         points, weights = facet_quadrature(pair.first, degree)
         across, _ = facet_quadrature(pair.second, degree)
@@ -219,6 +224,9 @@ def _chunks(
                     (second, across, pair.second, None),
                 )
             )
-            measure = weights.to(mesh.pos)[:, None] * scale
             views = (View(first, points), View(second, across))
-            yield group, rows, views, measure, TwoSided(one, two, fields)
+            yield group, rows, views, weights.to(scale), scale, TwoSided(one, two, fields)
+
+
+def _same(value: Tensor) -> Tensor:
+    return value

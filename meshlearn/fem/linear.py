@@ -18,11 +18,20 @@ Solve = Callable[[Array], Array]
 
 DIRECT_2D, DIRECT_3D = 200_000, 30_000
 """Unknowns up to which a factorisation beats AMG-preconditioned conjugate gradients."""
+VECTOR_2D, VECTOR_3D = 100_000, 8_000
+"""The same for displacements."""
+SADDLE_2D, SADDLE_3D = 80_000, 6_000
+"""Unknowns up to which a factorisation beats block-preconditioned MINRES for flows."""
+OSEEN_2D, OSEEN_3D = 150_000, 10_000
+"""The same with convection."""
 
 
 _PIVOT, _SWEEPS = 1e-8, 3
 """A diagonal pivot is taken if it is not below this fraction of its column, after scaling."""
 _BACKWARD_ERROR = 1e-12
+
+
+SINGULAR = "the matrix is singular; are boundary conditions missing, or the mean of a pressure?"
 
 
 class SolveError(RuntimeError):
@@ -131,7 +140,7 @@ def _accurate(matrix: sp.csc_matrix, factor: Any) -> bool:
 
 def amg(matrix: sp.csr_array, near_null: Array | None = None) -> Any:
     """Smoothed-aggregation hierarchy, the same at each call (pyamg draws random vectors)."""
-    with _fixed_seed():
+    with fixed_seed():
         return pyamg.smoothed_aggregation_solver(
             sp.csr_matrix(matrix), B=near_null, symmetry="symmetric"
         )
@@ -164,7 +173,8 @@ def solve_spd(matrix: sp.csr_array, right: Array, dim: int, tol: float = 1e-12) 
 
 
 @contextmanager
-def _fixed_seed() -> Iterator[None]:
+def fixed_seed() -> Iterator[None]:
+    """pyamg draws from the global generator: the same numbers within, as before after."""
     state = np.random.get_state()  # noqa: NPY002  (pyamg uses the global generator)
     np.random.seed(0)  # noqa: NPY002
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import cached_property
 
 import torch
@@ -14,23 +14,43 @@ from .elements import corner_weights, reference_element, vertices
 from .space import geometry_nodes
 
 
-@dataclass(frozen=True)
 class Mapping:
     """Geometry of cells of one type at reference points; arrays are point by point, then cell.
 
-    Attributes:
-        forward: d x_i / d xi_a as `forward[i][a]`, `[1 or q, n_cells]`.
-        determinant: signed, `[1 or q, n_cells]`.
-        corners: coordinates of the cell nodes in mapping order, `corners[i][node] [n_cells]`.
-        affine: whether the Jacobian is constant in each cell.
+    Nothing is computed before it is asked for.
+
+    Args:
         cell: the type.
+        corners: gives coordinates of the cell nodes in mapping order, see the attribute.
+        forward: gives Jacobians from them, see the attribute.
+
+    Attributes:
+        cell: the type.
+        dim: d.
+        affine: whether the Jacobian is constant in each cell.
     """
 
-    forward: Matrix
-    determinant: Tensor
-    corners: Matrix
-    affine: bool
-    cell: str
+    def __init__(
+        self, cell: str, corners: Callable[[], Matrix], forward: Callable[[Matrix], Matrix]
+    ) -> None:
+        self.cell, self.dim = cell, CELL_TYPES[cell].dim
+        self.affine = CELL_TYPES[cell].is_simplex
+        self._corners, self._forward = corners, forward
+
+    @cached_property
+    def corners(self) -> Matrix:
+        """Coordinates of the cell nodes in mapping order, `corners[i][node] [n_cells]`."""
+        return self._corners()
+
+    @cached_property
+    def forward(self) -> Matrix:
+        """d x_i / d xi_a as `forward[i][a]`, `[1 or q, n_cells]`."""
+        return self._forward(self.corners)
+
+    @cached_property
+    def determinant(self) -> Tensor:
+        """Signed, `[1 or q, n_cells]`."""
+        return determinant(self.forward)
 
     @cached_property
     def adjugate(self) -> Matrix:
@@ -59,7 +79,7 @@ def mapping(
     cell: str,
     reference: Tensor,
     rows: Tensor | slice | None = None,
-    coordinates: list[Tensor] | None = None,
+    coordinates: Callable[[], list[Tensor]] | None = None,
 ) -> Mapping:
     """Geometry of the cells of one type (or some of them) at reference points `[q, d]`.
 
@@ -68,20 +88,28 @@ def mapping(
         cell: the type.
         reference: the points.
         rows: which cells, all by default.
-        coordinates: `coordinates_of(mesh)`, faster where it serves several calls.
+        coordinates: gives `coordinates_of(mesh)`, once for several calls.
     """
-    d, simplex = mesh.dim, CELL_TYPES[cell].is_simplex
     columns = mesh.topology.remember(("mapping", cell), lambda: _columns(mesh, cell))
-    if rows is not None:
-        columns = [column[rows] for column in columns]
-    coordinates = list(mesh.pos.unbind(dim=1)) if coordinates is None else coordinates
-    at = [[x.index_select(0, c) for c in columns] for x in coordinates]
-    if simplex:
-        forward = [[(at[i][a + 1] - at[i][0])[None] for a in range(d)] for i in range(d)]
-    else:
+
+    def corners() -> Matrix:
+        at = coordinates_of(mesh) if coordinates is None else coordinates()
+        mine = columns if rows is None else [column[rows] for column in columns]
+        return [[x.index_select(0, c) for c in mine] for x in at]
+
+    def forward(at: Matrix) -> Matrix:
+        if CELL_TYPES[cell].is_simplex:
+            return affine_jacobian(at)
         slope = _corner_slopes(cell, reference).to(mesh.pos)
-        forward = [[slope[:, :, a] @ torch.stack(at[i]) for a in range(d)] for i in range(d)]
-    return Mapping(forward, determinant(forward), at, simplex, cell)
+        return [[slope[:, :, a] @ torch.stack(row) for a in range(len(at))] for row in at]
+
+    return Mapping(cell, corners, forward)
+
+
+def affine_jacobian(corners: Matrix) -> Matrix:
+    """Jacobians of simplices, `forward[i][a] [1, n_cells]`, from `corners[i][node]`."""
+    axes = range(len(corners))
+    return [[(row[a + 1] - row[0])[None] for a in axes] for row in corners]
 
 
 def coordinates_of(mesh: Mesh) -> list[Tensor]:

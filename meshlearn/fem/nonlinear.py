@@ -146,12 +146,12 @@ def newton_system(
             if iteration == max_iterations:
                 raise SolveError(f"Newton's method did not converge; residuals {_shown(history)}")
             try:
-                target = LinearSolver(matrix, bcs)(multiply(matrix, u) - whole)
+                direction = LinearSolver(matrix, bcs).change(-whole)
             except SolveError as error:
                 raise SolveError(
                     f"{error}; residuals of Newton's method {_shown(history)}"
                 ) from error
-            u, whole, size = _step(residual, reduced, u, target - u, history)
+            u, whole, size = _step(residual, reduced, u, direction, history)
             history.append(size)
     result = NewtonResult(u, history, len(history) - 1)
     return differentiable(result, residual, jacobian, bcs, derivatives)

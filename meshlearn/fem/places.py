@@ -14,10 +14,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..kernels.matrices import determinant
+from ..kernels.matrices import Matrix
 from ..mesh import CELL_TYPES, Locator, Mesh, MeshError
 from .elements import corner_weights, vertices
-from .mapping import Mapping
+from .mapping import Mapping, affine_jacobian
 from .space import geometry_nodes
 
 Outside = Literal["raise", "nearest", "nan"]
@@ -131,13 +131,14 @@ def map_at(cell: str, corners: Tensor, reference: Tensor) -> Mapping:
     """
     d = corners.shape[2]
     at = [[corners[:, n, i] for n in range(corners.shape[1])] for i in range(d)]
-    if CELL_TYPES[cell].is_simplex:
-        forward = [[(at[i][a + 1] - at[i][0])[None] for a in range(d)] for i in range(d)]
-    else:
+
+    def forward(at: Matrix) -> Matrix:
+        if CELL_TYPES[cell].is_simplex:
+            return affine_jacobian(at)
         jacobian = torch.einsum("knd,kna->kda", corners, corner_slopes(cell, reference))
-        forward = [[jacobian[:, i, a][None] for a in range(d)] for i in range(d)]
-    affine = CELL_TYPES[cell].is_simplex
-    return Mapping(forward, determinant(forward), at, affine, cell)
+        return [[jacobian[:, i, a][None] for a in range(d)] for i in range(d)]
+
+    return Mapping(cell, lambda: at, forward)
 
 
 def corner_slopes(cell: str, reference: Tensor) -> Tensor:

@@ -31,6 +31,7 @@ def tabulated(element: ReferenceElement, reference: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=256)
+@torch.inference_mode(False)  # autograd must be able to use it later
 def _kept(name: str, cell: str, points: bytes, shape: tuple[int, int]) -> Tensor:
     at = torch.from_numpy(np.frombuffer(points).reshape(shape).copy())
     return _tabulated(reference_element(name, cell), at)
@@ -56,7 +57,7 @@ def before_division(
     kind: str, component: int, derivative: int, geometry: Mapping
 ) -> tuple[bool, list[tuple[int, Any]]]:
     """As `pulled_back`, and whether the factors are still to be divided by the determinant."""
-    d = len(geometry.forward)
+    d = geometry.dim
     if kind == "scalar":
         if derivative < 0:
             return False, [(0, 1.0)]

@@ -193,7 +193,7 @@ def rounding(offset: Tensor) -> Tensor:
     """
     spread = offset.transpose(1, 2) @ offset
     axes, flat = torch.linalg.cholesky_ex(spread)
-    round_already = torch.eye(offset.shape[2], dtype=offset.dtype).expand_as(axes)
+    round_already = torch.eye(offset.shape[2]).to(offset).expand_as(axes)
     axes = torch.where((flat > 0)[:, None, None], round_already, axes)
     to_round = torch.linalg.inv(axes).transpose(1, 2)
     return to_round / (offset @ to_round).norm(dim=2).amax(dim=1)[:, None, None]

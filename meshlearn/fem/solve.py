@@ -10,23 +10,23 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
-from scipy.sparse.linalg import gmres
 from torch import Tensor
 
 from ..mesh import MeshError
 from .elimination import Condition, reduction
 from .krylov import bicgstab, conjugate_gradients
-from .linear import DIRECT_2D, SolveError, amg, factorise, factorise_lu
+from .linear import SINGULAR, SolveError, factorise, factorise_lu
+from .meaning import Meaning
+from .multigrid import MultigridSolver
+from .saddle import BlockSolver
+from .space import FunctionSpace
 from .sparse import csr_values, rows_of
 
-Method = Literal["auto", "direct", "amg", "cg", "bicgstab"]
+Method = Literal["auto", "direct", "amg", "block", "cg", "bicgstab"]
 Array = NDArray[np.float64]
 
 _SINGULAR = 1e-3
 """Relative residual of a direct solve that only a singular matrix leaves."""
-_SAY_SINGULAR = (
-    "the matrix is singular; are boundary conditions missing, or the mean of a pressure?"
-)
 
 
 def solve(
@@ -35,6 +35,7 @@ def solve(
     bcs: Sequence[Condition] = (),
     method: Method = "auto",
     tol: float = 1e-10,
+    space: FunctionSpace | None = None,
 ) -> Tensor:
     """Solve A u = b with strong boundary values.
 
@@ -45,11 +46,12 @@ def solve(
             stays symmetric.
         method: see `LinearSolver`.
         tol: relative residual of iterative methods.
+        space: see `LinearSolver`.
 
     Returns:
         `[n]` or `[n, k]`, differentiable in the matrix, right-hand side and boundary values.
     """
-    return LinearSolver(matrix, bcs, method, tol)(right)
+    return LinearSolver(matrix, bcs, method, tol, space)(right)
 
 
 class LinearSolver:
@@ -59,11 +61,16 @@ class LinearSolver:
         matrix: sparse CSR `[n, n]`.
         bcs: conditions, imposed by elimination.
         method: "direct" (SuperLU), "amg" (multigrid-preconditioned conjugate gradients or GMRES),
-            "cg" and "bicgstab" (Jacobi-preconditioned, in torch, on the matrix's device). "auto":
-            Krylov on a GPU; else direct up to 200,000 unknowns and multigrid above.
+            "block" (velocities and pressures: MINRES or flexible GMRES, see `saddle`), "cg" and
+            "bicgstab" (Jacobi-preconditioned, in torch, on the matrix's device). "auto": Krylov on
+            a GPU (but for flows); else direct up to the sizes of `linear.DIRECT_2D` and so on,
+            above them multigrid for definite matrices and "block" for flows.
         tol: relative residual of iterative methods.
+        space: of the unknowns; by default that of the conditions. Multigrid and block solvers learn
+            from it what unknowns stand for (rigid motions, vertices, velocities and pressures).
 
     Raises:
+        MeshError: no square CSR matrix, or "block" without velocities and pressures.
         SolveError: a singular matrix, or an iteration that did not converge (with its residuals).
     """
 
@@ -73,6 +80,7 @@ class LinearSolver:
         bcs: Sequence[Condition] = (),
         method: Method = "auto",
         tol: float = 1e-10,
+        space: FunctionSpace | None = None,
     ) -> None:
         if matrix.layout != torch.sparse_csr or matrix.shape[0] != matrix.shape[1]:
             raise MeshError("solve needs a square sparse CSR matrix, as assemble gives it")
@@ -83,7 +91,8 @@ class LinearSolver:
         self._coupling = (row[given], column[given], values[given])
         row, column, self._values = self._reduced.congruence(row, column, values)
         self._size = n
-        self._system = _System(row, column, len(self._reduced.free), method, tol)
+        meaning = Meaning(_space_of(space, bcs, n), matrix.detach(), self._reduced)
+        self._system = _System(row, column, meaning, method, tol)
 
     def __call__(self, right: Tensor) -> Tensor:
         """Solution for `[n]` or `[n, k]`."""
@@ -97,6 +106,17 @@ class LinearSolver:
         load = self._reduced.restricted(flat.index_add(0, row, -known))
         inner = _apply(self._values, load, self._system, transposed=False)
         return self._reduced.expanded(inner).reshape(right.shape)
+
+    def change(self, right: Tensor) -> Tensor:
+        """Change of the solution with a right-hand side that is changed by `[n]`."""
+        load = self._reduced.restricted(right)[:, None]
+        inner = _apply(self._values, load, self._system, transposed=False)
+        return self._reduced.change(inner[:, 0])
+
+    @property
+    def iterations(self) -> int | None:
+        """Steps of the last solve by "amg" or "block"."""
+        return self._system.iterations
 
     def with_values(self, bcs: Sequence[Condition]) -> LinearSolver:
         """The same factorisation with other values of the same conditions.
@@ -112,21 +132,29 @@ class LinearSolver:
         return other
 
 
+def _space_of(
+    space: FunctionSpace | None, bcs: Sequence[Condition], size: int
+) -> FunctionSpace | None:
+    spaces = [space, *(getattr(bc, "space", None) for bc in bcs)]
+    return next((s for s in spaces if s is not None and s.num_dofs == size), None)
+
+
 class _System:
     """Free part of a matrix in coordinates, with a solver that is built when first used."""
 
-    def __init__(self, row: Tensor, column: Tensor, size: int, method: Method, tol: float) -> None:
-        self.row, self.column, self.size = row, column, size
-        self.method, self.tol = method, tol
+    def __init__(
+        self, row: Tensor, column: Tensor, meaning: Meaning, method: Method, tol: float
+    ) -> None:
+        self.row, self.column, self.size = row, column, len(meaning.reduced.free)
+        self.method, self.tol, self._meaning = method, tol, meaning
         self._prepared: Any = None
-        self._symmetric = False
 
     def solve(self, values: Tensor, right: Tensor, *, transposed: bool) -> Tensor:
         """Solve with the matrix or its transpose, `[size, k]`."""
         if self.size == 0:
             return right
         method = self.method
-        if method == "auto" and values.is_cuda:
+        if method == "auto" and values.device.type != "cpu" and self._has_diagonal(values):
             method = "cg" if self._is_symmetric(values) else "bicgstab"
         if method in ("cg", "bicgstab"):
             iterate = conjugate_gradients if method == "cg" else bicgstab
@@ -139,9 +167,19 @@ class _System:
         found = np.stack([self._prepared(c, transposed) for c in b.T], axis=1)
         return torch.from_numpy(found).to(right)
 
+    @property
+    def iterations(self) -> int | None:
+        return getattr(self._prepared, "iterations", None)
+
     def _matrix(self, values: Tensor) -> sp.csr_array:
         parts = (values.detach().cpu().numpy(), (self.row.cpu().numpy(), self.column.cpu().numpy()))
         return sp.csr_array(sp.coo_array(parts, shape=(self.size, self.size)))
+
+    def _has_diagonal(self, values: Tensor) -> bool:
+        """Whether Jacobi's preconditioner exists: flows are solved on the CPU."""
+        on = self.row == self.column
+        diagonal = values.detach().new_zeros(self.size).index_add(0, self.row[on], values[on])
+        return bool((diagonal != 0).all())
 
     def _is_symmetric(self, values: Tensor) -> bool:
         x = torch.sin(torch.arange(self.size, dtype=values.dtype, device=values.device) + 1)
@@ -150,11 +188,18 @@ class _System:
         return bool((forward - backward).norm() <= 1e-12 * forward.norm())
 
     def _prepare(self, values: Tensor) -> None:
-        matrix = self._matrix(values)
+        matrix, meaning = self._matrix(values), self._meaning
         symmetric = self._is_symmetric(values)
         definite = symmetric and bool((matrix.diagonal() > 0).all())
-        if self.method == "amg" or (self.method == "auto" and self.size > DIRECT_2D and definite):
-            self._prepared = _multigrid(matrix, self.tol, symmetric=definite)
+        method = self.method
+        if method == "auto":
+            method = meaning.choice(self.size, symmetric=symmetric, definite=definite)
+        if method == "block":
+            saddle = meaning.saddle(symmetric=symmetric)
+            self._prepared = BlockSolver(matrix, saddle, self.tol, symmetric=symmetric)
+        elif method == "amg":
+            hierarchy = meaning.hierarchy(matrix)
+            self._prepared = MultigridSolver(matrix, hierarchy, self.tol, definite=definite)
         elif definite:
             direct = factorise(matrix)
             self._prepared = _checked(matrix, lambda b, transposed: direct(b))
@@ -172,7 +217,7 @@ def _checked(matrix: sp.csr_array, run: Callable[[Array, bool], Array]) -> Any:
         x = run(b, transposed)
         left = np.linalg.norm((matrix.T if transposed else matrix) @ x - b)
         if not left <= _SINGULAR * np.linalg.norm(b):
-            raise SolveError(_SAY_SINGULAR)
+            raise SolveError(SINGULAR)
         return x
 
     return checked
@@ -182,39 +227,7 @@ def _lu(matrix: sp.csr_array) -> Any:
     try:
         return factorise_lu(matrix)
     except RuntimeError as error:
-        raise SolveError(_SAY_SINGULAR) from error
-
-
-def _multigrid(matrix: sp.csr_array, tol: float, *, symmetric: bool) -> Any:
-    hierarchy = amg(matrix)
-    transposed_matrix = sp.csr_array(matrix.T)
-
-    def run(b: Array, transposed: bool) -> Array:
-        residuals: list[float] = []
-        if symmetric:
-            x = hierarchy.solve(b, tol=tol, accel="cg", maxiter=200, residuals=residuals)
-        else:
-            operator = transposed_matrix if transposed else matrix
-            x, _ = gmres(
-                operator,
-                b,
-                rtol=tol,
-                restart=50,
-                maxiter=20,
-                M=hierarchy.aspreconditioner(),
-                callback=residuals.append,
-                callback_type="pr_norm",
-            )
-        left = float(np.linalg.norm((transposed_matrix if transposed else matrix) @ x - b))
-        if not left <= 10 * tol * max(float(np.linalg.norm(b)), 1e-300):
-            tail = ", ".join(f"{r:.2e}" for r in residuals[-5:])
-            raise SolveError(
-                f"the multigrid-preconditioned iteration stopped above the relative tolerance "
-                f"{tol:g} after {len(residuals)} steps; last residuals {tail}"
-            )
-        return np.asarray(x)
-
-    return run
+        raise SolveError(SINGULAR) from error
 
 
 def _apply(values: Tensor, right: Tensor, system: _System, *, transposed: bool) -> Tensor:

@@ -7,6 +7,7 @@ from .base import Constant, Function, Monitor, Sample
 from .distance import WallDistance, wall_distance
 from .field import Field
 from .formulas import ball, ring
+from .indicator import Indicator
 from .solution import ArcLength, Gradient, Hessian
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Function",
     "Gradient",
     "Hessian",
+    "Indicator",
     "Monitor",
     "Sample",
     "WallDistance",

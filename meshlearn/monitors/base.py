@@ -77,14 +77,14 @@ class Monitor(ABC):
         return _Mapped(self, lambda m: m**exponent)
 
     def __add__(self, other: Monitor | float) -> Monitor:
-        return _Combined(self, _as_monitor(other), torch.add)
+        return _Sum(self, _as_monitor(other))
 
     __radd__ = __add__
 
     def __mul__(self, factor: Monitor | float) -> Monitor:
         if isinstance(factor, Monitor):
             return _Combined(self, factor, torch.mul)
-        return _Mapped(self, lambda m: m * factor)
+        return _Scaled(self, float(factor))
 
     __rmul__ = __mul__
 
@@ -152,6 +152,31 @@ class _Mapped(Monitor):
         return Sample(value, slope[0][:, None] * inner.gradient, inner.hint)
 
 
+class _Scaled(Monitor):
+    """A density or metric times a number."""
+
+    def __init__(self, monitor: Monitor, factor: float) -> None:
+        self.monitor, self.factor = monitor, factor
+
+    def sample(self, pos: Tensor, hint: Tensor | None = None) -> Sample:
+        inner = self.monitor.sample(pos, hint)
+        return Sample(self.factor * inner.value, self.factor * inner.gradient, inner.hint)
+
+
+class _Sum(Monitor):
+    """The sum of two densities or of two metrics."""
+
+    def __init__(self, first: Monitor, second: Monitor) -> None:
+        self.first, self.second = first, second
+
+    def sample(self, pos: Tensor, hint: Tensor | None = None) -> Sample:
+        # The two may live on different background meshes: each finds its own way.
+        one, two = self.first.sample(pos), self.second.sample(pos)
+        if one.value.shape != two.value.shape:
+            raise MeshError("a density and a metric cannot be added; add two of a kind")
+        return Sample(one.value + two.value, one.gradient + two.gradient)
+
+
 class _Combined(Monitor):
     """A pointwise function of two scalar monitors."""
 
@@ -173,7 +198,10 @@ def _scalar_chain(
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """A function of scalar samples and its partial derivatives."""
     if any(sample.value.dim() != 1 for sample in samples):
-        raise MeshError("clip, +, * and maximum are defined for scalar monitors, not for metrics")
+        raise MeshError(
+            "clip, power, products and maximum are defined for densities; for metrics there are "
+            "metric.limit and metric.intersect on nodal matrices"
+        )
     with torch.enable_grad():
         parts = [sample.value.detach().requires_grad_(True) for sample in samples]
         value = function(parts)

@@ -93,13 +93,24 @@ def intersect(first: Tensor, second: Tensor) -> Tensor:
     return (frame * values.clamp(min=1.0)[:, None, :]) @ frame.transpose(1, 2)
 
 
-def average(metrics: Sequence[Tensor]) -> Tensor:
-    """Log-Euclidean mean of several metrics `[n, d, d]`."""
+def average(metrics: Sequence[Tensor], weights: Sequence[float] | None = None) -> Tensor:
+    """Log-Euclidean mean of several metrics `[n, d, d]`.
+
+    Args:
+        metrics: at least one.
+        weights: one a metric, with positive sum; equal by default.
+    """
+    given = [1.0] * len(metrics) if weights is None else list(weights)
+    shares = torch.tensor(given, dtype=torch.float64)
+    if len(shares) != len(metrics) or not float(shares.sum()) > 0:
+        raise MeshError(f"{len(metrics)} metrics need as many weights with a positive sum")
+    shares = (shares / shares.sum()).to(metrics[0])
     logs = []
     for metric in metrics:
         values, vectors = torch.linalg.eigh(metric)
         logs.append(_composed(values.log(), vectors))
-    values, vectors = torch.linalg.eigh(torch.stack(logs).mean(dim=0))
+    mean = torch.einsum("k,knij->nij", shares, torch.stack(logs))
+    values, vectors = torch.linalg.eigh(mean)
     return _composed(values.exp(), vectors)
 
 

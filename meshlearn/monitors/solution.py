@@ -46,7 +46,7 @@ class ArcLength(Field):
     def __init__(self, mesh: Mesh, u: Tensor, scale: float | None = None) -> None:
         square = _squared_gradient(mesh, u)
         if scale is None:
-            mean = _mean(mesh, square.sqrt())
+            mean = mean_value(mesh, square.sqrt())
             scale = float(1 / mean) if mean > 0 else 0.0
         super().__init__(mesh, (1 + scale**2 * square).sqrt())
 
@@ -89,7 +89,7 @@ class Hessian(Field):
         values = {"l2": _l2_density, "frobenius": _frobenius, "metric": _l2_metric}[kind](
             mesh, size, strength
         )
-        length = 0.7 * _mean_size(mesh) if smoothing is None else smoothing
+        length = 0.7 * mean_size(mesh) if smoothing is None else smoothing
         super().__init__(mesh, Field(mesh, values).smoothed(length).values)
 
 
@@ -134,7 +134,7 @@ def _absolute_hessian(mesh: Mesh, u: Tensor) -> Tensor:
 def _l2_density(mesh: Mesh, size: Tensor, strength: float) -> Tensor:
     norm = torch.linalg.matrix_norm(size)
     gamma = 2 * mesh.dim / (mesh.dim + 4)
-    level = (_mean(mesh, norm**gamma) / strength) ** (1 / gamma)
+    level = (mean_value(mesh, norm**gamma) / strength) ** (1 / gamma)
     return (1 + norm / level) ** gamma if level > 0 else torch.ones_like(norm)
 
 
@@ -155,17 +155,20 @@ def _l2_metric(mesh: Mesh, size: Tensor, strength: float) -> Tensor:
     for _ in range(80):
         level = (low + high) / 2
         density = torch.log1p(values * torch.exp(torch.tensor(-level))).sum(1) * (2 / (d + 4))
-        low, high = (level, high) if _mean(mesh, density.exp()) > 1 + strength else (low, level)
+        low, high = (
+            (level, high) if mean_value(mesh, density.exp()) > 1 + strength else (low, level)
+        )
     stretched = 1 + values * torch.exp(torch.tensor(-high))
     scale = stretched.log().sum(dim=1).mul(-1 / (d + 4)).exp()
     return (vectors * (scale[:, None] * stretched)[:, None, :]) @ vectors.transpose(1, 2)
 
 
-def _mean(mesh: Mesh, values: Tensor) -> Tensor:
+def mean_value(mesh: Mesh, values: Tensor) -> Tensor:
+    """Mean of a nodal field over the domain."""
     mass = lumped_mass(mesh)
     return (mass * values).sum() / mass.sum()
 
 
-def _mean_size(mesh: Mesh) -> float:
+def mean_size(mesh: Mesh) -> float:
     """Edge of the cube of the mean volume per node."""
     return float((mesh.volumes().sum() / len(mesh.pos)) ** (1 / mesh.dim))

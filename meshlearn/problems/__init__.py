@@ -9,9 +9,11 @@ from .burgers import Burgers, travelling_front
 from .elasticity import Elasticity
 from .flow import Flow, FlowSolution
 from .flow_cases import cylinder_flow, lid_driven_cavity
+from .flow_goals import force_estimate
 from .forces import drag_lift, force, frequency, pressure_difference
 from .heat import Heat
 from .library import PROBLEMS, named_problem
+from .moving import Moving, MovingAdvection, MovingBurgers
 from .navier_stokes import NavierStokes
 from .poisson import Helmholtz, Poisson
 from .series import Series
@@ -31,6 +33,9 @@ __all__ = [
     "FlowSolution",
     "Heat",
     "Helmholtz",
+    "Moving",
+    "MovingAdvection",
+    "MovingBurgers",
     "NavierStokes",
     "Poisson",
     "Problem",
@@ -42,6 +47,7 @@ __all__ = [
     "cylinder_flow",
     "drag_lift",
     "force",
+    "force_estimate",
     "frequency",
     "lid_driven_cavity",
     "named_problem",

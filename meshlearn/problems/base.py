@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..fem import Field, FunctionSpace, errors
 from ..mesh import Mesh
-from .output import nodal_values, write_fields
+from .output import nodal_values, plot_fields, write_fields
 
 Function = Callable[[Tensor], Tensor]
 """A torch function of positions `[m, d]` that returns `[m]`, or `[m, k]` for vectors."""
@@ -64,6 +64,11 @@ class Solution:
     def write(self, path: str | Path) -> Path:
         """Write the mesh with the nodal field `u` (VTU or another format, by suffix)."""
         return write_fields(self.mesh, path, {"u": self.u})
+
+    def plot(self, path: str | Path) -> Path:
+        """Draw the nodal values (the length of a vector) into a PNG."""
+        label = "u" if self.u.dim() == 1 else "|u|"
+        return plot_fields(self.mesh, path, {"": self.u}, label)
 
 
 class Problem(ABC):

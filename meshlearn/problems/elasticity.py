@@ -27,7 +27,7 @@ from ..fem import (
 from ..fem.reference import gradient_of, laplacian_of
 from ..mesh import Mesh, MeshError
 from .base import Function, Problem, Solution, as_vector_function
-from .output import write_fields
+from .output import chosen, plot_fields, write_fields
 
 Plane = Literal["strain", "stress"]
 Vector = Sequence[float] | Tensor | Function
@@ -115,6 +115,19 @@ class ElasticSolution(Solution):
         """Write the mesh with the nodal `u` and the cell fields `stress` and `von_mises`."""
         cell = {"stress": self.stress.flatten(1), "von_mises": self.von_mises}
         return write_fields(self.mesh, path, {"u": self.u}, cell)
+
+    def plot(self, path: str | Path, field: str = "u", scale: float = 1.0) -> Path:
+        """Draw the deformed body into a PNG.
+
+        Args:
+            path: ends in .png.
+            field: "u" (the length of the displacement) or "von_mises".
+            scale: how much larger displacements are drawn than they are.
+        """
+        deformed = self.mesh.moved((self.mesh.pos + scale * self.u).detach())
+        known = {"u": self.u} if field == "u" else {"u": self.u, "von_mises": self.von_mises}
+        label = {"u": "|u|", "von_mises": "von Mises stress"}.get(field, field)
+        return plot_fields(deformed, path, {"": chosen(field, known)}, label)
 
 
 class Elasticity(Problem):

@@ -22,7 +22,7 @@ from ..fem import Dirichlet, Field, FunctionSpace, div, dot, errors, grad, inner
 from ..fem.elimination import reduction
 from ..mesh import CELL_TYPES, Mesh, MeshError
 from .base import Function, as_vector_function
-from .output import nodal_values, write_fields
+from .output import chosen, nodal_values, plot_fields, write_fields
 
 Element = Literal["taylor-hood", "mini"]
 """Velocities of degree 2 with pressures of degree 1, or of degree 1 with a bubble on simplices."""
@@ -130,6 +130,11 @@ class FlowSolution:
     def write(self, path: str | Path) -> Path:
         """Write the mesh with the nodal fields `u` and `p` (VTU or another format, by suffix)."""
         return write_fields(self.mesh, path, {"u": self.u, "p": self.p})
+
+    def plot(self, path: str | Path, field: str = "speed") -> Path:
+        """Draw the nodal "speed" or "pressure" into a PNG."""
+        known = {"speed": self.u.norm(dim=1), "pressure": self.p}
+        return plot_fields(self.mesh, path, {"": chosen(field, known)}, field)
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,49 @@ def write_fields(
     return Path(path)
 
 
+def plot_fields(
+    mesh: Mesh, path: str | Path, values: Mapping[str, Tensor], label: str, unit: str = ""
+) -> Path:
+    """Draw node or cell fields of one kind into a PNG, a panel each, with one colour scale.
+
+    Args:
+        mesh: the mesh of all fields.
+        path: ends in .png.
+        values: by the title of their panel, `[n]` or `[n_cells]`; of vectors `[n, k]` the length.
+        label: of the colour bar.
+        unit: what the title of a panel begins with.
+
+    Raises:
+        MeshError: another suffix, or a folder that cannot be written.
+    """
+    from ..mesh.drawing import Panel, save  # pyvista takes a second to import
+
+    panels = [
+        Panel(mesh, unit + title, field.norm(dim=1) if field.dim() > 1 else field, label)
+        for title, field in values.items()
+    ]
+    return save(panels, path)
+
+
+def chosen(name: str, fields: Mapping[str, Tensor]) -> Tensor:
+    """The field that is asked for.
+
+    Raises:
+        MeshError: there is none of that name.
+    """
+    if name not in fields:
+        raise MeshError(f"there is no field {name!r} to plot; there are {', '.join(fields)}")
+    return fields[name]
+
+
+def spread(count: int, panels: int) -> list[int]:
+    """Some of `count` states, from the first to the last."""
+    panels = max(1, min(panels, count))
+    if panels == 1:
+        return [count - 1]
+    return [round(k * (count - 1) / (panels - 1)) for k in range(panels)]
+
+
 def write_series(
     mesh: Mesh, path: str | Path, times: Tensor, states: Sequence[Mapping[str, Tensor]]
 ) -> Path:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import skfem
 import torch
-from fem_peers import jittered, scipy_matrix
+from fem_peers import SCALAR, jittered, peer, scipy_matrix
 from strategies import random_mesh
 from torch import Tensor
 from torch_geometric.data import Batch
@@ -72,6 +73,28 @@ def test_a_batch_is_the_block_diagonal_of_its_meshes(cell: str, name: Any) -> No
         torch.testing.assert_close(together, apart, rtol=1e-12, atol=1e-14)
     found, wanted = torch.linalg.eigvalsh(together), torch.linalg.eigvalsh(apart)
     torch.testing.assert_close(found, wanted, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize(("cell", "name"), SCALAR)
+def test_loads_agree_with_scikit_fem(cell: str, name: str) -> None:
+    sizes = {"line": [4], "tetra": [2, 2, 1], "hexahedron": [2, 2, 1]}
+    mesh = random_mesh(cell, sizes.get(cell, [3, 2]), 2)
+    space = FunctionSpace(mesh, name)
+    other = peer(space, 8)
+    found = other.vector(assemble_linear(lambda v, w: w.x[:, 0] ** 3 * v, space, degree=8))
+    wanted = skfem.LinearForm(lambda v, w: w.x[0] ** 3 * v).assemble(other.basis)
+    assert abs(found - wanted).max() <= 1e-12 * abs(wanted).max()
+
+
+@pytest.mark.parametrize("cell", ["triangle", "tetra"])
+def test_the_divergence_of_raviart_thomas_functions_is_what_flows_out(cell: str) -> None:
+    mesh = sample(cell)
+    space = FunctionSpace(mesh, "RT")
+    u = torch.randn(space.num_dofs, generator=torch.Generator().manual_seed(0)).double()
+    flux = integrate(lambda w: dot(w.u, w.n), mesh, on="boundary", u=Field(space, u))
+    assert float(assemble_linear(lambda v, w: 1.0 * div(v), space) @ u) == pytest.approx(
+        float(flux), abs=1e-10
+    )
 
 
 def varying(u: Any, v: Any, w: Any) -> Any:

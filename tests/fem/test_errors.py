@@ -79,6 +79,13 @@ def poisson(cell: str, name: str, n: int) -> dict[str, float]:
 @pytest.mark.parametrize(
     ("cell", "name", "order", "sizes"),
     [
+        ("triangle", "P1", 2, (16, 28)),
+        ("triangle", "P2", 3, (8, 14)),
+        ("triangle", "P3", 4, (6, 10)),
+        ("triangle", "CR", 2, (16, 28)),
+        ("triangle", "MINI", 2, (16, 28)),
+        ("quad", "Q1", 2, (12, 20)),
+        ("quad", "Q2", 3, (8, 14)),
         ("tetra", "P1", 2, (10, 16)),
         ("tetra", "P2", 3, (5, 8)),
         ("tetra", "P3", 4, (3, 5)),

@@ -199,16 +199,29 @@ def test_functions_of_wrong_shape_are_refused(
 @pytest.mark.parametrize(
     "compose",
     [
-        lambda m: m + 1,
-        lambda m: m * 2,
+        lambda m: m * m,
         lambda m: m.clip(1.0, 2.0),
         lambda m: m.maximum(Constant(1.0)),
         lambda m: m.power(2.0),
-        lambda m: Constant(1.0) + m,
     ],
 )
 def test_metrics_do_not_compose_as_densities_do(compose: Callable[[Monitor], Monitor]) -> None:
-    with pytest.raises(MeshError, match="for scalar monitors, not for metrics"):
+    with pytest.raises(MeshError, match=r"for metrics there are metric\.limit"):
+        compose(Function(metric))(MESH)
+
+
+def test_metrics_add_up_and_scale() -> None:
+    both = 2 * Function(metric) + Function(metric).on(MESH)
+    assert torch.allclose(both(MESH), 3 * metric(MESH.pos))
+    single, sample = Function(metric).sample(MESH.pos), (3 * Function(metric)).sample(MESH.pos)
+    assert torch.allclose(sample.gradient, 3 * single.gradient)
+    total = (Function(metric) + Function(metric)).sample(MESH.pos)
+    assert torch.allclose(total.gradient, 2 * single.gradient)
+
+
+@pytest.mark.parametrize("compose", [lambda m: m + 1, lambda m: Constant(1.0) + m])
+def test_a_density_and_a_metric_do_not_add_up(compose: Callable[[Monitor], Monitor]) -> None:
+    with pytest.raises(MeshError, match="a density and a metric cannot be added"):
         compose(Function(metric))(MESH)
 
 

@@ -65,6 +65,15 @@ def test_the_average_of_a_metric_and_its_inverse_is_the_identity(d: int, seed: i
     assert torch.allclose(found, torch.eye(d, dtype=torch.float64).expand(10, d, d), atol=1e-9)
 
 
+def test_weights_of_an_average_are_exponents() -> None:
+    a, b = (s**-2 * torch.eye(2, dtype=torch.float64)[None] for s in (0.1, 0.4))
+    found = metric.average([a, b], [0.75, 0.25])
+    assert found[0, 0, 0] ** -0.5 == pytest.approx(0.1**0.75 * 0.4**0.25)
+    assert torch.allclose(metric.average([a, b], [2.0, 2.0]), metric.average([a, b]))
+    with pytest.raises(MeshError, match="2 metrics need as many weights"):
+        metric.average([a, b], [1.0])
+
+
 def test_limits_hold_and_reasonable_metrics_pass() -> None:
     a = random_metric(50, 3, 4, stretch=1e6)
     limited = metric.limit(a, h_min=0.01, h_max=0.5, max_anisotropy=10)

@@ -1,7 +1,7 @@
 """What must run where the tensors are; `python device_cases.py` tries each away from the CPU.
 
-Prints, as JSON, for each case "ok", or what it said when it failed; with `--forget` the second
-device is told of a factory call without a device, which must be noticed.
+Prints, as JSON, "ok" for each case or what was wrong; the last of them forgets a `device=`, which
+must be noticed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from other_device import AWAY, SecondDevice
 from torch import Tensor
 
 import meshlearn as ml
@@ -98,21 +97,17 @@ def evaluated(at: Mesh) -> Any:
     u = space.project(lambda x: x[:, 0])
     points = torch.tensor([[0.2, 0.3], [0.7, 0.9]], dtype=torch.float64, device=at.pos.device)
     moved = fem.transfer(fem.Field(space, u), FunctionSpace(at, "P1"))
-    gap = torch.tensor(fem.errors(space, u, lambda x: x[:, 1])["l2"], device=at.pos.device)
-    nodal = u[: at.num_nodes]
-    return torch.stack(
-        [
-            space.evaluate(u, points).sum(),
-            moved.dofs.sum() if isinstance(moved, fem.Field) else moved.sum(),
-            gap,
-            space.trace(u).value.sum(),
-            fem.recover_gradient(space, u)(at.pos).sum()
-            if callable(fem.recover_gradient(space, u))
-            else space.interpolate(lambda x: x[:, 0]).sum(),
-            fem.recover(at, nodal).gradient.sum(),
-            fem.integrate(lambda w: w.x[:, 0], at, on="boundary"),
-        ]
-    )
+    gap = fem.errors(space, u, lambda x: x[:, 1])["l2"]
+    found = [
+        space.evaluate(u, points).sum(),
+        moved.sum(),
+        space.trace(u).value.sum(),
+        space.interpolate(lambda x: x[:, 0]).sum(),
+        fem.recover_gradient(space, u).dofs.sum(),
+        fem.recover(at, u[: at.num_nodes]).gradient.sum(),
+        fem.integrate(lambda w: w.x[:, 0], at, on="boundary"),
+    ]
+    return torch.stack(found) + gap
 
 
 def lid(x: Tensor) -> Tensor:
@@ -159,6 +154,8 @@ CASES: dict[str, tuple[str, Callable[[Mesh], Any]]] = {
 
 def tried(cell: str, run: Callable[[Mesh], Any]) -> str:
     """ "ok" if a case gives the same away as here."""
+    from other_device import AWAY, SecondDevice  # torch learns of it for good
+
     expected = run(mesh(cell)).detach()
     with SecondDevice():
         found = run(mesh(cell).to("away:0"))

@@ -53,8 +53,6 @@ class Away(Tensor):
         if isinstance(first, Away):
             if func is Tensor.tolist:
                 return first.data_.tolist()
-            if func is Tensor.backward:  # within it this function must go on to be called
-                return torch.autograd.backward(*args, **(kwargs or {}))
             if func in (Tensor.__getitem__, Tensor.__setitem__):
                 args = (first, _indices(args[1]), *args[2:])
             if first.data_.layout != torch.strided:
@@ -76,7 +74,10 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     here = [t for t in leaves if isinstance(t, Tensor) and not isinstance(t, Away) and t.dim() > 0]
     if away and here and not name.startswith(_MOVES):
         raise RuntimeError(f"{name}: all tensors must be on one device, some are away")
-    out = func(*tree_map(_here, args), **tree_map(_here, kwargs))
+    args = tree_map(_here, args)
+    if name.startswith("aten.index.") and args[0].layout != torch.strided:
+        args = (args[0].to_dense(), *args[1:])  # it looked dense
+    out = func(*args, **tree_map(_here, kwargs))
     device = kwargs.get("device")
     if (device is None and not away) or (device is not None and torch.device(device) != AWAY):
         return out

@@ -186,7 +186,7 @@ def _eliminated(rows: Rows, fixed: Tensor, links: _Links) -> tuple[_Links, Tenso
     right = torch.where(dirichlet_only, 0.0, right)
     fixed = fixed.clone()
     while True:
-        row, dof, value = _summed(rows.row, rows.dof, rows.value, size)
+        row, dof, value = summed(rows.row, rows.dof, rows.value, size)
         implied = _largest(row, value, len(right)) < _REDUNDANT
         if bool((right[implied].detach().abs() > _REDUNDANT).any()):
             raise MeshError(
@@ -271,8 +271,8 @@ def _joined(keys: Tensor, ordered: Tensor, size: int) -> tuple[Tensor, Tensor]:
     return i, starts[keys[i]] + within
 
 
-def _summed(row: Tensor, dof: Tensor, value: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Entries with equal positions added up."""
+def summed(row: Tensor, dof: Tensor, value: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Entries with equal positions added up, in the order of rows and then of columns."""
     key, inverse = torch.unique(row * size + dof, return_inverse=True)
     total = value.new_zeros(len(key)).index_add(0, inverse, value)
     return key // size, key % size, total

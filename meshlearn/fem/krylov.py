@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .elimination import summed
 from .linear import SolveError
+from .sparse import csr_matrix
 
 _MAX_ITERATIONS = 10_000
 
@@ -70,9 +72,10 @@ def bicgstab(row: Tensor, column: Tensor, values: Tensor, right: Tensor, tol: fl
 
 
 def _csr(row: Tensor, column: Tensor, values: Tensor, size: int) -> Tensor:
-    index = torch.stack([row, column])
-    entries = torch.sparse_coo_tensor(index, values, (size, size), check_invariants=False)
-    return entries.coalesce().to_sparse_csr()
+    row, column, values = summed(row, column, values, size)
+    ends = torch.cumsum(torch.bincount(row, minlength=size), 0)
+    rowptr = torch.cat([ends.new_zeros(1), ends])
+    return csr_matrix(rowptr, column, values, (size, size))
 
 
 def _diagonal(row: Tensor, column: Tensor, values: Tensor, size: int) -> Tensor:

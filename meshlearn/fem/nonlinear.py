@@ -23,7 +23,7 @@ from .context import Field
 from .elimination import Condition, Reduction, reduction
 from .linear import SolveError
 from .linearise import Forms, derivative, listed, residual, tangent
-from .solve import LinearSolver
+from .solve import LinearSolver, Method
 from .space import FunctionSpace
 from .sparse import multiply, rows_of
 
@@ -57,6 +57,7 @@ def newton(
     on: str = "cells",
     degree: int | None = None,
     derivatives: int = 1,
+    method: Method = "auto",
     **fields: Any,
 ) -> NewtonResult:
     """Solve F(u; v) = 0 for all v by Newton's method with backtracking.
@@ -79,6 +80,7 @@ def newton(
         on: where to integrate, for a single form.
         degree: of the quadrature.
         derivatives: how many orders of derivatives of the result are right (1: gradients).
+        method: of the linear systems, see `LinearSolver`.
         **fields: see `assemble`.
 
     Raises:
@@ -97,13 +99,16 @@ def newton(
         return tangent(given, space, u, degree, fields | extra)
 
     first = space.mesh.pos.new_zeros(space.num_dofs) if start is None else start
-    result = newton_system(force, slope, first, bcs, tol, max_iterations, derivatives=0)
+    result = newton_system(
+        force, slope, first, bcs, tol, max_iterations, derivatives=0, method=method
+    )
     return differentiable(
         result,
         force,
         lambda u: tangent(exact, space, u, degree, fields),
         bcs,
         derivatives,
+        method,
     )
 
 
@@ -115,6 +120,7 @@ def newton_system(
     tol: float = 1e-10,
     max_iterations: int = 25,
     derivatives: int = 1,
+    method: Method = "auto",
 ) -> NewtonResult:
     """Newton's method for functions of the coefficients: what `newton` and time steps run on.
 
@@ -126,6 +132,7 @@ def newton_system(
         tol: see `newton`.
         max_iterations: steps before it gives up.
         derivatives: see `newton`.
+        method: see `newton`.
 
     Raises:
         SolveError: not converged, with the residuals.
@@ -146,7 +153,7 @@ def newton_system(
             if iteration == max_iterations:
                 raise SolveError(f"Newton's method did not converge; residuals {_shown(history)}")
             try:
-                direction = LinearSolver(matrix, bcs).change(-whole)
+                direction = LinearSolver(matrix, bcs, method).change(-whole)
             except SolveError as error:
                 raise SolveError(
                     f"{error}; residuals of Newton's method {_shown(history)}"
@@ -154,7 +161,7 @@ def newton_system(
             u, whole, size = _step(residual, reduced, u, direction, history)
             history.append(size)
     result = NewtonResult(u, history, len(history) - 1)
-    return differentiable(result, residual, jacobian, bcs, derivatives)
+    return differentiable(result, residual, jacobian, bcs, derivatives, method)
 
 
 def differentiable(
@@ -163,6 +170,7 @@ def differentiable(
     jacobian: Callable[[Tensor], Tensor],
     bcs: Sequence[Condition],
     derivatives: int,
+    method: Method = "auto",
 ) -> NewtonResult:
     """Attach derivatives to a solution: each step with the frozen tangent adds an order.
 
@@ -176,7 +184,7 @@ def differentiable(
         return result
     with torch.no_grad():
         matrix = jacobian(u)
-    solver = LinearSolver(matrix, bcs)
+    solver = LinearSolver(matrix, bcs, method)
     for order in range(derivatives):
         force = residual(u) if order else force
         u = solver(multiply(matrix, u) - force)

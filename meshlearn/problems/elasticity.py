@@ -25,6 +25,7 @@ from ..fem import (
     trace,
 )
 from ..fem.reference import gradient_of, laplacian_of
+from ..fem.solve import Method
 from ..mesh import Mesh, MeshError
 from .base import Function, Problem, Solution, as_vector_function
 from .output import chosen, plot_fields, write_fields
@@ -197,8 +198,13 @@ class Elasticity(Problem):
         given = {"boundary": exact}
         return cls(young, poisson, plane, body=body, displacements=given, exact=exact)
 
-    def solve(self, mesh: Mesh, degree: int = 1) -> ElasticSolution:
+    def solve(self, mesh: Mesh, degree: int = 1, method: Method = "auto") -> ElasticSolution:
         """Lagrange elements of one degree; differentiable in positions and material.
+
+        Args:
+            mesh: the mesh.
+            degree: of the elements.
+            method: of the linear system, see `LinearSolver`: large ones are solved by "amg".
 
         Raises:
             MeshError: a 1D mesh, an unknown tag, or nothing that holds the body.
@@ -227,7 +233,7 @@ class Elasticity(Problem):
             right = right + assemble_linear(
                 lambda v, w, force=force: dot(force(w.x), v), space, on=on, degree=2 * degree + 2
             )
-        dofs = solve(matrix, right, self._conditions(space))
+        dofs = solve(matrix, right, self._conditions(space), method, space=space)
         return ElasticSolution(Field(space, dofs), self.exact, self.material)
 
     def _conditions(self, space: FunctionSpace) -> list[Dirichlet]:

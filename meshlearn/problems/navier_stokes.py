@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..fem import Field, SolveError, assemble, assemble_linear, newton, residual, solve
+from ..fem.solve import Method
 from ..mesh import Mesh, MeshError
 from .flow import Discrete, Element, Flow, FlowSolution, convection, creeping, discretised
 
@@ -40,6 +41,7 @@ class NavierStokes(Flow):
         element: Element = "taylor-hood",
         start: FlowSolution | None = None,
         tol: float = 1e-10,
+        method: Method = "auto",
     ) -> FlowSolution:
         """Picard's iteration, then Newton's, from flows of larger viscosity where it needs them.
 
@@ -48,6 +50,7 @@ class NavierStokes(Flow):
             element: see `flow.Element`.
             start: a solution in the same space, a similar flow; Stokes flow by default.
             tol: of the residual, relative to that at the start.
+            method: of the linear systems, see `LinearSolver`: large ones are solved by "block".
 
         Returns:
             The flow; differentiable in positions and data.
@@ -60,7 +63,7 @@ class NavierStokes(Flow):
         first = None if start is None else start.field.dofs.detach()
         if first is not None and first.shape != (problem.space.num_dofs,):
             raise MeshError("the start must be a solution with the same elements on the same mesh")
-        dofs = problem.with_mean_pressure(_continued(problem, first, tol))
+        dofs = problem.with_mean_pressure(_continued(problem, first, tol, method))
         form = partial(momentum, problem)
         left = residual(form, problem.space, dofs, degree=problem.degree)
         return FlowSolution(Field(problem.space, dofs), left)
@@ -84,7 +87,7 @@ def picard(problem: Discrete, u: Any, v: Any, w: Any) -> Any:
     return creeping(problem.flow.viscosity, u, v) + convection(w.u[0], u[0], v[0])
 
 
-def _continued(problem: Discrete, start: Tensor | None, tol: float) -> Tensor:
+def _continued(problem: Discrete, start: Tensor | None, tol: float, method: Method) -> Tensor:
     """Solution by continuation: thicker fluids until one is solved, then back, halfway if needed.
 
     Steps are those of the logarithm of the viscosity.
@@ -95,7 +98,9 @@ def _continued(problem: Discrete, start: Tensor | None, tol: float) -> Tensor:
         last = factor == 1.0
         try:
             with torch.set_grad_enabled(torch.is_grad_enabled() and last):
-                dofs = _iterated(replace(problem, flow=flow), start, tol if last else _LOOSE)
+                dofs = _iterated(
+                    replace(problem, flow=flow), start, tol if last else _LOOSE, method
+                )
         except SolveError as error:
             failure = error
             factor = 4 * factor if math.isinf(solved) else (factor * solved) ** 0.5
@@ -106,11 +111,11 @@ def _continued(problem: Discrete, start: Tensor | None, tol: float) -> Tensor:
     raise SolveError(f"no steady flow was found: {failure}")
 
 
-def _iterated(problem: Discrete, start: Tensor | None, tol: float) -> Tensor:
+def _iterated(problem: Discrete, start: Tensor | None, tol: float, method: Method) -> Tensor:
     space, degree = problem.space, problem.degree
     if start is None:
         with torch.no_grad():
-            start = _carried(problem)
+            start = _carried(problem, method)
     found = newton(
         partial(momentum, problem),
         space,
@@ -120,19 +125,20 @@ def _iterated(problem: Discrete, start: Tensor | None, tol: float) -> Tensor:
         tol,
         _NEWTON_STEPS,
         degree=degree,
+        method=method,
     )
     return found.dofs
 
 
-def _carried(problem: Discrete) -> Tensor:
+def _carried(problem: Discrete, method: Method) -> Tensor:
     """A few of Picard's steps from Stokes flow."""
     space, degree = problem.space, problem.degree
     viscosity = problem.flow.viscosity
     right = assemble_linear(problem.load, space, degree=degree)
     matrix = assemble(lambda u, v, w: creeping(viscosity, u, v), space)
-    dofs = solve(matrix, right, problem.conditions)
+    dofs = solve(matrix, right, problem.conditions, method)
     for _ in range(_PICARD_STEPS):
         field = Field(space, dofs)
         matrix = assemble(partial(picard, problem), space, degree=degree, u=field)
-        dofs = solve(matrix, right, problem.conditions)
+        dofs = solve(matrix, right, problem.conditions, method)
     return dofs

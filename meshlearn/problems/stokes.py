@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..fem import Field, assemble, assemble_linear, multiply, solve
+from ..fem.solve import Method
 from ..mesh import Mesh
 from .flow import Element, Flow, FlowSolution, creeping, discretised
 
@@ -30,8 +31,15 @@ class Stokes(Flow):
     1.0
     """
 
-    def solve(self, mesh: Mesh, element: Element = "taylor-hood") -> FlowSolution:
+    def solve(
+        self, mesh: Mesh, element: Element = "taylor-hood", method: Method = "auto"
+    ) -> FlowSolution:
         """Velocity and pressure on a mesh; differentiable in positions and data.
+
+        Args:
+            mesh: the mesh.
+            element: see `flow.Element`.
+            method: of the linear system, see `LinearSolver`: large ones are solved by "block".
 
         Raises:
             MeshError: unknown tag or element, or values that do not fit.
@@ -40,5 +48,5 @@ class Stokes(Flow):
         space = problem.space
         matrix = assemble(lambda u, v, w: creeping(self.viscosity, u, v), space)
         right = assemble_linear(problem.load, space, degree=problem.load_degree)
-        dofs = problem.with_mean_pressure(solve(matrix, right, problem.conditions))
+        dofs = problem.with_mean_pressure(solve(matrix, right, problem.conditions, method))
         return FlowSolution(Field(space, dofs), multiply(matrix, dofs) - right)

@@ -20,6 +20,7 @@ from ..fem import (
     dot,
     multiply,
 )
+from ..fem.solve import Method
 from ..fem.sparse import plus
 from ..mesh import Mesh, MeshError
 from .flow import Discrete, Element, Flow, FlowSolution, convection, creeping, discretised
@@ -104,6 +105,7 @@ class UnsteadyNavierStokes:
         start: FlowSolution | None = None,
         bodies: tuple[str, ...] = (),
         element: Element = "taylor-hood",
+        method: Method = "auto",
     ) -> FlowSeries:
         """Integrate from 0 to `end` by BDF2, convection along the extrapolated velocity.
 
@@ -118,6 +120,7 @@ class UnsteadyNavierStokes:
             start: the flow at t = 0; at rest by default.
             bodies: facet tags whose forces are recorded after each step.
             element: see `flow.Element`.
+            method: of the linear systems, see `LinearSolver`: large ones are solved by "block".
 
         Raises:
             MeshError: unknown tag or element, or a start or steps that do not fit.
@@ -131,7 +134,7 @@ class UnsteadyNavierStokes:
             raise MeshError("the start must be a flow with the same elements on the same mesh")
         kept = [(0.0, first, torch.zeros_like(first))]
         times, forces = [], {tag: [] for tag in bodies}  # type: ignore[var-annotated]
-        stepper = _march(problem, first, dt, self.factor)
+        stepper = _march(problem, first, dt, self.factor, method)
         for count, (t, state, reactions) in zip(range(1, steps + 1), stepper, strict=False):
             times.append(t)
             for tag in bodies:
@@ -158,7 +161,11 @@ def _carried(u: Any, v: Any, w: Any) -> Any:
 
 
 def _march(
-    problem: Discrete, start: Tensor, dt: float, factor: Callable[[float], float]
+    problem: Discrete,
+    start: Tensor,
+    dt: float,
+    factor: Callable[[float], float],
+    method: Method,
 ) -> Iterator[tuple[float, Tensor, Tensor]]:
     """Time, state and reactions after each step."""
     space, degree, flow = problem.space, problem.degree, problem.flow
@@ -177,7 +184,7 @@ def _march(
         now = replace(problem, excess=problem.excess * scale)
         load = assemble_linear(now.load, space, degree=degree)
         right = load - multiply(mass, _combined(rate[1:], known))
-        state = LinearSolver(matrix, _scaled(problem.conditions, scale))(right)
+        state = LinearSolver(matrix, _scaled(problem.conditions, scale), method)(right)
         state = problem.with_mean_pressure(state)
         yield count * dt, state, multiply(matrix, state) - right
         known = [state, *known][:2]

@@ -81,7 +81,11 @@ class Problem:
 
     def _sum(self, values: Tensor) -> Tensor:
         """Sum over each graph, given back to its nodes `[n] -> [n]`."""
-        return values.new_zeros(self.graphs).index_add(0, self.graph, values)[self.graph]
+        return self.total(values)[self.graph]
+
+    def total(self, values: Tensor) -> Tensor:
+        """Sum over each graph `[n] -> [graphs]`."""
+        return values.new_zeros(self.graphs).index_add(0, self.graph, values)
 
     def mean(self, values: Tensor, weight: Tensor) -> Tensor:
         """Weighted mean over each graph, given back to its nodes `[n] -> [n]`."""

@@ -23,9 +23,12 @@ from ..base import Mover, Outcome, Progress
 from ..constraints import Freedom
 from ..equidistribution import density
 from .network import MoverNet
-from .state import Problem
+from .state import Problem, State
 from .step import advance
 
+_ATTEMPTS = 4
+_SLACK = 0.1
+"""Energy over the lowest so far that a step may end with."""
 _SHIPPED = "universal_{}d"
 
 
@@ -87,22 +90,39 @@ class UniversalMover(Mover):
         with torch.no_grad():
             typical = float(density(checked(monitor.sample(start).value)).mean())
             problem = Problem(mesh, monitor, free, typical)
-            pos, hint = start, None
+            state = problem.look(start, None)
+            lowest = problem.total(state.energy)
             for step in range(1, self.steps + 1):
-                state = problem.look(pos, hint)
                 displacement = network(problem, state)
                 share = displacement.norm(dim=1) / state.local
                 largest = problem.largest(share, problem.graph)
                 residual = float(largest.max())
                 if residual <= self.tol:
                     reason = f"no node would move by more than {self.tol:g} of its local size"
-                    return Outcome(pos, True, reason, step - 1, residual)
+                    return Outcome(state.pos, True, reason, step - 1, residual)
                 # In a batch the meshes stop one by one.
                 moving = (largest > self.tol)[problem.graph]
-                pos = advance(problem, pos, displacement * moving[:, None])
-                hint = state.sample.hint
+                state = _safe(problem, state, displacement * moving[:, None], lowest)
+                lowest = torch.minimum(lowest, problem.total(state.energy))
                 progress(step, residual)
-        return Outcome(pos, False, f"{self.steps} network steps done", self.steps, residual)
+        reason = f"{self.steps} network steps done"
+        return Outcome(state.pos, False, reason, self.steps, residual)
+
+
+def _safe(problem: Problem, state: State, displacement: Tensor, lowest: Tensor) -> State:
+    """The step, quartered for meshes whose energy it would raise, and left out if that is no help.
+
+    Training leaves the energy some room: the error of a solve is not always lowest where it is.
+    """
+    share = torch.ones_like(lowest)
+    for attempt in range(_ATTEMPTS + 1):
+        pos = advance(problem, state.pos, displacement * share[problem.graph][:, None])
+        new = problem.look(pos, state.sample.hint)
+        worse = problem.total(new.energy) > (1 + _SLACK) * lowest
+        if not bool(worse.any()):
+            break
+        share = torch.where(worse, share / 4 if attempt + 1 < _ATTEMPTS else 0 * share, share)
+    return new
 
 
 def _load(path: Path) -> tuple[int, MoverNet]:

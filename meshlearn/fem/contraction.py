@@ -214,7 +214,7 @@ def _kernel(
             if twice and alpha != beta:
                 product = product + product.transpose(0, 1)
             kernel.append(product if rule is None else product @ rule[1][:, None])
-        tables[known] = torch.cat(kernel, dim=2)
+        tables[known] = torch.cat(kernel, dim=2).to(test.mesh.pos.device)
     out: Tensor = tables[known]
     return out
 

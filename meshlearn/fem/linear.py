@@ -18,7 +18,7 @@ Solve = Callable[[Array], Array]
 
 DIRECT_2D, DIRECT_3D = 200_000, 30_000
 """Unknowns up to which a factorisation beats AMG-preconditioned conjugate gradients."""
-VECTOR_2D, VECTOR_3D = 100_000, 8_000
+VECTOR_2D, VECTOR_3D = 200_000, 8_000
 """The same for displacements."""
 SADDLE_2D, SADDLE_3D = 200_000, 6_000
 """Unknowns up to which a factorisation beats block-preconditioned MINRES for flows."""

@@ -23,6 +23,7 @@ All matrices are compared with scikit-fem's before anything is timed.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import subprocess
 import sys
@@ -392,8 +393,9 @@ def peak(name: str, dim: int) -> int:
     Case(dim, 1000)  # torch's own first allocations
     PEAK[name](Case(dim, 1000))()
     case = Case(dim)
-    gc.collect()
     job = PEAK[name](case)
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # pages that are free but not given back would hide growth
     before = resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")
     kept = job()

@@ -8,9 +8,7 @@ import torch
 from torch import Tensor
 
 from ..fem import Dirichlet, Field, FunctionSpace, assemble, assemble_linear, dot, grad, solve
-from ..fem.linear import DIRECT_3D
 from ..fem.reference import Scalar, laplacian_of
-from ..fem.solve import Method
 from ..mesh import CELL_TYPES, Mesh, MeshError
 from .base import Problem, Solution, as_function
 
@@ -66,9 +64,7 @@ class Helmholtz(Problem):
         # Sources with layers deserve more than the element's own order.
         right = assemble_linear(lambda v, w: self._load(w.x) * v, space, degree=2 * degree + 4)
         bc = Dirichlet(space, "boundary", self.boundary)
-        multigrid = mesh.dim == 3 and space.num_dofs > DIRECT_3D
-        method: Method = "amg" if multigrid else "auto"
-        dofs = solve(matrix, right, [bc], method, tol=1e-12)
+        dofs = solve(matrix, right, [bc], tol=1e-12)
         return Solution(Field(space, dofs), self.exact)
 
     def _load(self, x: Tensor) -> Tensor:

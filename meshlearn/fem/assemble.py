@@ -186,11 +186,6 @@ class _Chunk:
         """Quadrature weights times the measure `[q, n_cells]`."""
         return self.rule_weights.to(self.measure())[:, None] * self.measure()
 
-    @property
-    def span(self) -> tuple[int, int]:
-        """First and last row, where they are a range."""
-        return (self.rows.start, self.rows.stop) if isinstance(self.rows, slice) else (-1, -1)
-
     def context(self, fields: dict[str, Any]) -> Context:
         ids = self.mesh.cell_ids[self.cell][self.rows]
         normal = None if self._facet is None else self._surface[1]
@@ -250,17 +245,13 @@ def _parts(
     key = ("tables", *(s.specs for s in spaces), order, exact)
     tables = mesh.topology.remember(key, lambda: defaultdict(dict)) if on_cells else {}
     kept = kept_factors(mesh) if on == "cells" and exact is not None else None
-    for chunk in _chunks(mesh, on, order, memory_mb, entries):
+    for number, chunk in enumerate(_chunks(mesh, on, order, memory_mb, entries)):
         part = _Part(chunk.cell, types.index(chunk.cell), chunk.rows)
         views = (View(chunk.geometry, chunk.reference),)
         uniform = traced.expression is not None
         expression = traced.expression if uniform else call(chunk.context(fields))
         shared = tables[chunk.cell] if on_cells else None
-        keep = (
-            None
-            if kept is None or chunk.span[0] < 0
-            else partial(_kept, kept, (key, chunk.cell, chunk.span))
-        )
+        keep = None if kept is None else partial(_kept, kept, (key, memory_mb, number))
         part.local = contracted(
             expression,
             views,

@@ -206,8 +206,7 @@ def _kernel(
     """
     known, (v_key, u_key) = ("kernel", key, pairs, twice), key
     if known not in tables:
-        v_table = _table(test, v_key, views, rule, tables, "test")
-        u_table = _table(trial, u_key, views, rule, tables, "trial")
+        v_table, u_table = _table(test, v_key, views, rule), _table(trial, u_key, views, rule)
         kernel = []
         for beta, alpha in pairs:
             product = torch.einsum("qi,qj->ijq", v_table[beta], u_table[alpha])
@@ -242,19 +241,13 @@ def _table(
     key: Any,
     views: tuple[View, ...],
     rule: tuple[Tensor, Tensor] | None,
-    tables: dict[Any, Any],
-    role: str,
 ) -> Tensor:
-    points = views[0].reference if rule is None else rule[0]
+    """Reference functions at the points `[alphas, q, k]`; the constant 1 for no space."""
+    block, _, side = (0, 0, 0) if space is None else key
+    points = views[side].reference if rule is None else rule[0]
     if space is None:
         return torch.ones(1, len(points), 1, dtype=torch.float64)
-    block, _, side = key
-    if (block, side, role) not in tables:
-        points = views[side].reference if rule is None else rule[0]
-        element = space.blocks[block].elements[views[side].geometry.cell]
-        tables[block, side, role] = tabulated(element, points)
-    out: Tensor = tables[block, side, role]
-    return out
+    return tabulated(space.blocks[block].elements[views[side].geometry.cell], points)
 
 
 def _local_rows(space: FunctionSpace | None, key: Any, views: tuple[View, ...]) -> slice:

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..kernels import add_at
 from ..mesh import CELL_TYPES, Mesh
 from .context import Context, Field
 from .contraction import Local, View, arguments, contracted
@@ -93,7 +94,7 @@ def interior_matrix(
         slots = pattern.slots[group]
         for v_rows, u_rows, entries in local:
             chosen = slots[v_rows][:, u_rows][:, :, rows]
-            values = values.index_add(0, chosen.reshape(-1), entries.reshape(-1))
+            add_at(values, chosen.reshape(-1), entries.reshape(-1))
     return pattern.matrix(values)
 
 
@@ -110,7 +111,7 @@ def interior_vector(
     for group, rows, local in _locals(form, None, test, degree, memory_mb, fields):
         dofs = _dofs(test, pairs[group])[rows].T
         for v_rows, _, entries in local:
-            out = out.index_add(0, dofs[v_rows].reshape(-1), entries.reshape(-1))
+            add_at(out, dofs[v_rows].reshape(-1), entries.reshape(-1))
     return out
 
 

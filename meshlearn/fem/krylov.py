@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .elimination import summed
-from .linear import SolveError
+from .linear import SolveError, not_converged
 from .sparse import csr_matrix
 
 _MAX_ITERATIONS = 10_000
@@ -21,7 +21,7 @@ def conjugate_gradients(
         SolveError: not converged, with the last residuals.
     """
     matrix = _csr(row, column, values, len(right))
-    inverse = 1 / _diagonal(row, column, values, len(right))
+    inverse = _jacobi(row, column, values, len(right))
     x = torch.zeros_like(right)
     r = right.clone()
     z = inverse * r
@@ -37,7 +37,7 @@ def conjugate_gradients(
         rz, old = r @ z, rz
         p = z + (rz / old) * p
         history.append(float(r.norm()))
-    raise _failure("conjugate gradients", tol, history)
+    raise not_converged("conjugate gradients", tol, history)
 
 
 def bicgstab(row: Tensor, column: Tensor, values: Tensor, right: Tensor, tol: float) -> Tensor:
@@ -47,7 +47,7 @@ def bicgstab(row: Tensor, column: Tensor, values: Tensor, right: Tensor, tol: fl
         SolveError: not converged or broken down, with the last residuals.
     """
     matrix = _csr(row, column, values, len(right))
-    inverse = 1 / _diagonal(row, column, values, len(right))
+    inverse = _jacobi(row, column, values, len(right))
     x, r = torch.zeros_like(right), right.clone()
     shadow, p = r.clone(), r.clone()
     rho = shadow @ r
@@ -68,7 +68,7 @@ def bicgstab(row: Tensor, column: Tensor, values: Tensor, right: Tensor, tol: fl
         history.append(float(r.norm()))
         if not torch.isfinite(rho):
             break
-    raise _failure("BiCGStab", tol, history)
+    raise not_converged("BiCGStab", tol, history)
 
 
 def _csr(row: Tensor, column: Tensor, values: Tensor, size: int) -> Tensor:
@@ -78,17 +78,14 @@ def _csr(row: Tensor, column: Tensor, values: Tensor, size: int) -> Tensor:
     return csr_matrix(rowptr, column, values, (size, size))
 
 
-def _diagonal(row: Tensor, column: Tensor, values: Tensor, size: int) -> Tensor:
+def diagonal_of(row: Tensor, column: Tensor, values: Tensor, size: int) -> Tensor:
+    """The diagonal of a matrix given in coordinates `[size]`."""
     on = row == column
-    diagonal = values.new_zeros(size).index_add(0, row[on], values[on])
+    return values.new_zeros(size).index_add(0, row[on], values[on])
+
+
+def _jacobi(row: Tensor, column: Tensor, values: Tensor, size: int) -> Tensor:
+    diagonal = diagonal_of(row, column, values, size)
     if not bool((diagonal != 0).all()):
         raise SolveError("the matrix has zeros on its diagonal; use method='direct'")
-    return diagonal
-
-
-def _failure(name: str, tol: float, history: list[float]) -> SolveError:
-    tail = ", ".join(f"{r:.2e}" for r in history[-5:])
-    return SolveError(
-        f"{name} stopped after {len(history) - 1} iterations above the relative tolerance {tol:g}; "
-        f"last residuals {tail}"
-    )
+    return 1 / diagonal

@@ -138,12 +138,17 @@ def _accurate(matrix: sp.csc_matrix, factor: Any) -> bool:
     return bool(np.abs(matrix @ x - b).max() <= _BACKWARD_ERROR * scale)
 
 
-def amg(matrix: sp.csr_array, near_null: Array | None = None) -> Any:
-    """Smoothed-aggregation hierarchy, the same at each call (pyamg draws random vectors)."""
-    with fixed_seed():
-        return pyamg.smoothed_aggregation_solver(
-            sp.csr_matrix(matrix), B=near_null, symmetry="symmetric"
-        )
+def amg(matrix: sp.csr_array, near_null: Array | None = None, width: int = 1) -> Any:
+    """Smoothed-aggregation hierarchy, the same at each call (pyamg draws random vectors).
+
+    Args:
+        matrix: `[n, n]`.
+        near_null: what the operator hardly changes `[n, k]`; constants by default.
+        width: unknowns at each place, which stay together.
+    """
+    given = sp.csr_matrix(matrix) if width == 1 else sp.bsr_matrix(matrix, blocksize=(width, width))
+    with _fixed_seed():
+        return pyamg.smoothed_aggregation_solver(given, B=near_null, symmetry="symmetric")
 
 
 def solve_spd(matrix: sp.csr_array, right: Array, dim: int, tol: float = 1e-12) -> Array:
@@ -164,16 +169,25 @@ def solve_spd(matrix: sp.csr_array, right: Array, dim: int, tol: float = 1e-12) 
     hierarchy = amg(matrix)
     solution = hierarchy.solve(right, tol=tol, accel="cg", maxiter=200, residuals=residuals)
     if not residuals[-1] <= tol * max(float(np.linalg.norm(right)), 1e-300) * 1.01:
-        tail = ", ".join(f"{r:.2e}" for r in residuals[-5:])
-        raise SolveError(
-            f"conjugate gradients stopped after {len(residuals) - 1} iterations above the relative "
-            f"tolerance {tol:g}; last residuals {tail}"
-        )
+        raise not_converged("conjugate gradients", tol, residuals)
     return np.asarray(solution)
 
 
+def not_converged(name: str, tol: float, history: list[float]) -> SolveError:
+    """The error of an iteration whose residuals, from the start on, stayed above a tolerance."""
+    return SolveError(
+        f"{name} stopped after {len(history) - 1} iterations above the relative tolerance {tol:g}; "
+        f"{last_residuals(history)}"
+    )
+
+
+def last_residuals(history: list[float]) -> str:
+    """The end of an error of an iteration."""
+    return "last residuals " + ", ".join(f"{r:.2e}" for r in history[-5:])
+
+
 @contextmanager
-def fixed_seed() -> Iterator[None]:
+def _fixed_seed() -> Iterator[None]:
     """pyamg draws from the global generator: the same numbers within, as before after."""
     state = np.random.get_state()  # noqa: NPY002  (pyamg uses the global generator)
     np.random.seed(0)  # noqa: NPY002

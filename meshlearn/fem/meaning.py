@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -51,10 +52,8 @@ class Meaning:
             vector = self.space is not None and max(b.components for b in self.space.blocks) > 1
             limits = (VECTOR_2D, VECTOR_3D) if vector else (DIRECT_2D, DIRECT_3D)
             return "amg" if size > limits[solid] else "direct"
-        if self.space is None or not is_saddle(self.space):
-            return "direct"
         limits = (SADDLE_2D, SADDLE_3D) if symmetric else (OSEEN_2D, OSEEN_3D)
-        return "block" if size > limits[solid] and self._saddle(symmetric) else "direct"
+        return "block" if size > limits[solid] and self._solvable(symmetric) else "direct"
 
     def saddle(self, *, symmetric: bool) -> Saddle:
         """Velocities and pressures.
@@ -62,7 +61,7 @@ class Meaning:
         Raises:
             MeshError: none, or with terms that the block solver does not know.
         """
-        found = self._saddle(symmetric)
+        found = self._solvable(symmetric)
         if found is None:
             raise MeshError(
                 "method='block' is for velocities of d components and one pressure, the matrix of "
@@ -71,11 +70,16 @@ class Meaning:
             )
         return found
 
-    def _saddle(self, symmetric: bool) -> Saddle | None:
+    def _solvable(self, symmetric: bool) -> Saddle | None:
+        found = self._saddle
+        return found if found is None or symmetric or found.carried is not None else None
+
+    @cached_property
+    def _saddle(self) -> Saddle | None:
+        """Costly: it assembles several matrices."""
         if self.space is None or not is_saddle(self.space):
             return None
-        found = saddle_of(self.space, to_scipy(self.matrix), self.reduced)
-        return found if found is None or symmetric or found.carried is not None else None
+        return saddle_of(self.space, to_scipy(self.matrix), self.reduced)
 
     def hierarchy(self, matrix: sp.csr_array) -> Multigrid:
         """Multigrid for the matrix of the free unknowns."""

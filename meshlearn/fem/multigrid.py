@@ -19,7 +19,7 @@ from pyamg.relaxation.smoothing import change_smoothers
 from scipy.sparse.linalg import LinearOperator, gmres
 
 from .elements import ReferenceElement, corner_weights
-from .linear import SolveError, fixed_seed
+from .linear import SolveError, amg, last_residuals
 from .space import Block, FunctionSpace, geometry_nodes
 
 Array = NDArray[np.float64]
@@ -124,10 +124,9 @@ class MultigridSolver:
         self.iterations = len(residuals) - self._definite  # those of CG begin at the start
         left = float(np.linalg.norm(operator @ x - b))
         if not left <= 10 * self._tol * max(float(np.linalg.norm(b)), 1e-300):
-            tail = ", ".join(f"{r:.2e}" for r in residuals[-5:])
             raise SolveError(
                 f"the multigrid-preconditioned iteration stopped above the relative tolerance "
-                f"{self._tol:g} after {len(residuals)} steps; last residuals {tail}"
+                f"{self._tol:g} after {len(residuals)} steps; {last_residuals(residuals)}"
             )
         return np.asarray(x)
 
@@ -142,7 +141,7 @@ def near_of(space: FunctionSpace, block: Block, *, rigid: bool, width: int | Non
         width: components; those of the element by default (1: one of them alone).
     """
     width = max(block.components, 1) if width is None else width
-    vertices, plain = _vertices(space, block), _is_linear(block)
+    vertices, plain = _vertices(space, block), is_linear(block)
     points = space.mesh.pos.detach().cpu().numpy()
     at_vertices = _motions(points, width, rigid=rigid)
     whole = sp.kron(vertices, sp.eye_array(width), format="csr")
@@ -166,15 +165,12 @@ def multigrid(matrix: sp.csr_array, near: Near, free: Ints) -> Multigrid:
     matrix = _embedded(matrix, free, np.flatnonzero(fixed), n)
     null = np.where(fixed[:, None], 0.0, near.null)
     if near.coarse is None:
-        with fixed_seed():
-            built = pyamg.smoothed_aggregation_solver(_blocked(matrix, width), B=null)
-        return Multigrid(built, free)
+        return Multigrid(amg(matrix, null, width), free)
     down, held = _restricted(near.coarse, fixed)
     small = sp.csr_array(down.T @ matrix @ down)
     small = small + sp.diags_array(held * matrix.diagonal().mean())
     null = np.where(held[:, None], 0.0, near.coarse_null)
-    with fixed_seed():
-        rest = pyamg.smoothed_aggregation_solver(_blocked(small, width), B=null)
+    rest = amg(small, null, width)
     top = pyamg.MultilevelSolver.Level()
     top.A, top.P, top.R = sp.csr_matrix(matrix), sp.csr_matrix(down), sp.csr_matrix(down.T)
     built = pyamg.MultilevelSolver([top, *rest.levels])
@@ -206,13 +202,8 @@ def _restricted(coarse: sp.csr_array, fixed: NDArray[np.bool_]) -> tuple[sp.csr_
     return down, ~reached
 
 
-def _blocked(matrix: sp.csr_array, width: int) -> Any:
-    if width == 1:
-        return sp.csr_matrix(matrix)
-    return sp.csr_matrix(matrix).tobsr(blocksize=(width, width))
-
-
-def _is_linear(block: Block) -> bool:
+def is_linear(block: Block) -> bool:
+    """Whether all degrees of freedom are at vertices."""
     return all(len(e.nodes) == 1 for element in block.elements.values() for e in element.entities)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,11 +13,6 @@ from torch import Tensor
 from .sparse import csr_matrix
 
 Ints = NDArray[np.int32] | NDArray[np.int64]
-
-with warnings.catch_warnings():
-    # torch says once a process that CSR tensors are in beta; what we use of them is tested.
-    warnings.simplefilter("ignore")
-    torch.sparse_csr_tensor([0, 1], [0], [1.0], check_invariants=False)
 
 
 @dataclass(frozen=True)

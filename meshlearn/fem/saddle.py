@@ -24,7 +24,16 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from .iterations import flexible_gmres, minres
-from .linear import DIRECT_2D, DIRECT_3D, SINGULAR, SolveError, amg, factorise, factorise_lu
+from .linear import (
+    DIRECT_2D,
+    DIRECT_3D,
+    SINGULAR,
+    SolveError,
+    amg,
+    factorise,
+    factorise_lu,
+    last_residuals,
+)
 from .multigrid import Near, multigrid
 
 Array = NDArray[np.float64]
@@ -135,11 +144,10 @@ class BlockSolver:
             if left <= goal:
                 return x
             tol *= 0.1  # the iteration's own norm of the residual is another one
-        tail = ", ".join(f"{r:.2e}" for r in history[-5:])
         name = "MINRES" if self._symmetric else "flexible GMRES"
         raise SolveError(
             f"{name} with a block preconditioner stopped above the relative tolerance "
-            f"{self._tol:g} after {len(history)} steps; last residuals {tail}"
+            f"{self._tol:g} after {len(history)} steps; {last_residuals(history)}"
         )
 
     def _iterate(self, b: Array, x: Array, tol: float) -> tuple[Array, list[float]]:

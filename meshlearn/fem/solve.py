@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..mesh import MeshError
 from .elimination import Condition, reduction
-from .krylov import bicgstab, conjugate_gradients
+from .krylov import bicgstab, conjugate_gradients, diagonal_of
 from .linear import SINGULAR, SolveError, factorise, factorise_lu
 from .meaning import Meaning
 from .multigrid import MultigridSolver
@@ -153,11 +153,11 @@ class _System:
         """Solve with the matrix or its transpose, `[size, k]`."""
         if self.size == 0:
             return right
-        method = self.method
-        if method == "auto" and values.device.type != "cpu" and self._has_diagonal(values):
-            method = "cg" if self._is_symmetric(values) else "bicgstab"
-        if method in ("cg", "bicgstab"):
-            iterate = conjugate_gradients if method == "cg" else bicgstab
+        undecided = self.method == "auto" and self._prepared is None
+        if undecided and values.device.type != "cpu" and self._has_diagonal(values):
+            self.method = "cg" if self._is_symmetric(values) else "bicgstab"
+        if self.method in ("cg", "bicgstab"):
+            iterate = conjugate_gradients if self.method == "cg" else bicgstab
             pair = (self.column, self.row) if transposed else (self.row, self.column)
             columns = [iterate(*pair, values.detach(), b, self.tol) for b in right.unbind(dim=1)]
             return torch.stack(columns, dim=1)
@@ -177,9 +177,7 @@ class _System:
 
     def _has_diagonal(self, values: Tensor) -> bool:
         """Whether Jacobi's preconditioner exists: flows are solved on the CPU."""
-        on = self.row == self.column
-        diagonal = values.detach().new_zeros(self.size).index_add(0, self.row[on], values[on])
-        return bool((diagonal != 0).all())
+        return bool((diagonal_of(self.row, self.column, values, self.size) != 0).all())
 
     def _is_symmetric(self, values: Tensor) -> bool:
         x = torch.sin(torch.arange(self.size, dtype=values.dtype, device=values.device) + 1)

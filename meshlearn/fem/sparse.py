@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..kernels import entry_rows
+
 
 def csr_matrix(rowptr: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
     """Sparse CSR tensor, differentiable in its values `[nnz]` to any order."""
@@ -32,7 +34,7 @@ def csr_values(matrix: Tensor) -> Tensor:
 
 def rows_of(matrix: Tensor) -> Tensor:
     """Row of each stored entry of a CSR tensor `[nnz]`."""
-    return _rows(matrix.crow_indices())
+    return entry_rows(matrix.crow_indices())
 
 
 def multiply(matrix: Tensor, x: Tensor) -> Tensor:
@@ -88,7 +90,7 @@ def _built(rowptr: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, in
 
 def _entries(matrix: Tensor, rowptr: Tensor, columns: Tensor) -> Tensor:
     """Entries of a matrix of any layout at the places of a CSR pattern `[nnz]`."""
-    row = _rows(rowptr)
+    row = entry_rows(rowptr)
     if matrix.layout == torch.strided:
         return matrix[row, columns]
     if matrix.layout != torch.sparse_csr:
@@ -98,15 +100,9 @@ def _entries(matrix: Tensor, rowptr: Tensor, columns: Tensor) -> Tensor:
     if torch.equal(columns, other_columns) and torch.equal(rowptr, other_rowptr):
         return values
     # Keys are in ascending order: columns are sorted in each row.
-    key, other = row * matrix.shape[1] + columns, _rows(other_rowptr) * matrix.shape[1]
+    key, other = row * matrix.shape[1] + columns, entry_rows(other_rowptr) * matrix.shape[1]
     other = other + other_columns
     at = torch.searchsorted(other, key).clamp(max=max(len(other) - 1, 0))
     if not len(other):
         return values.new_zeros(len(columns))
     return torch.where(other[at] == key, values[at], torch.zeros_like(values[:1]))
-
-
-def _rows(rowptr: Tensor) -> Tensor:
-    return torch.repeat_interleave(
-        torch.arange(len(rowptr) - 1, device=rowptr.device), rowptr.diff()
-    )

@@ -15,7 +15,7 @@ from torch import Tensor
 from .assemble import assemble
 from .elements import quadrature
 from .elimination import Reduction
-from .multigrid import near_of
+from .multigrid import is_linear, near_of
 from .operators import dot, grad
 from .saddle import Saddle
 from .space import Block, FunctionSpace
@@ -65,7 +65,7 @@ def saddle_of(space: FunctionSpace, matrix: sp.csr_array, reduced: Reduction) ->
     viscosity = _per_cell(scalar, np.maximum(nu, _NOTHING * mean.diagonal() / stiff), inside)
     thick = assemble(lambda p, q, w: w.k * (p * q), linear, k=1 / viscosity)
     carried = None
-    if all(len(e.nodes) == 1 for element in pressure.elements.values() for e in element.entities):
+    if is_linear(pressure):
         diffusion = assemble(lambda p, q, w: w.k * dot(grad(p), grad(q)), linear, k=viscosity)
         down = near.coarse if near.coarse is not None else sp.eye_array(len(one), format="csr")
         carried = _with_inflow(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from .backend import KernelError, use_backend
 from .fused import gather_combine, gather_combine_reduce
-from .plans import Scatter, Segments, Sparsity
+from .plans import Scatter, Segments, Sparsity, entry_rows, row_pointers
 from .segment import (
     gather,
     scatter_add,
@@ -19,8 +19,8 @@ from .segment import (
     segment_softmax,
     segment_sum,
 )
-from .sparse import entry_dot, sparse_dense
-from .torch_rows import add_at
+from .sparse import entry_dot, sparse_dense, sparse_transposed_dense
+from .torch_rows import add_at, widened
 
 __all__ = [
     "KernelError",
@@ -29,9 +29,11 @@ __all__ = [
     "Sparsity",
     "add_at",
     "entry_dot",
+    "entry_rows",
     "gather",
     "gather_combine",
     "gather_combine_reduce",
+    "row_pointers",
     "scatter_add",
     "segment_max",
     "segment_mean",
@@ -39,5 +41,7 @@ __all__ = [
     "segment_softmax",
     "segment_sum",
     "sparse_dense",
+    "sparse_transposed_dense",
     "use_backend",
+    "widened",
 ]

@@ -16,7 +16,7 @@ from torch import Tensor
 from . import tiles
 from .backend import backend_for
 from .plans import Scatter, Segments
-from .rows import add_up, table
+from .rows import table
 from .segment import collected, gather, segment_sum
 from .sparse import sparse_dense
 
@@ -123,6 +123,8 @@ def _combined(
 
 
 def _plan(senders: Tensor, segments: Segments) -> Scatter | None:
+    if torch.compiler.is_compiling():  # the compiler cannot look into a cached property
+        return None
     return segments.outgoing if senders is segments.sender else None
 
 
@@ -143,7 +145,7 @@ class _GatherCombine(torch.autograd.Function):
         if receiver.dim() == 2 and backend_for(receiver) == "triton":
             from . import triton_rows
 
-            parts = table(receiver), table(sender), None if edge is None else table(edge)
+            parts = _tables(receiver, sender, edge)
             return triton_rows.combine(*parts, senders, segments.receiver)
         return _combined(receiver, sender, edge, senders, segments)
 
@@ -151,10 +153,7 @@ class _GatherCombine(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> Any:
         (grad,) = grads
         to_receiver = segment_sum(grad, ctx.segments)
-        if torch.compiler.is_compiling():
-            to_sender = add_up(grad, ctx.senders, ctx.size)
-        else:
-            to_sender = _to_sender(grad, ctx.senders, ctx.size, ctx.segments)
+        to_sender = _to_sender(grad, ctx.senders, ctx.size, ctx.segments)
         return to_receiver, to_sender, grad if ctx.has_edge else None, None, None
 
 

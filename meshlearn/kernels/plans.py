@@ -50,7 +50,7 @@ class Rows:
     @cached_property
     def owner(self) -> Tensor:
         """Row of each entry `[m]`."""
-        return _owner(self.rowptr)
+        return entry_rows(self.rowptr)
 
     @cached_property
     def compact(self) -> tuple[Tensor, Tensor]:
@@ -124,8 +124,7 @@ class Scatter:
             if low < 0 or high >= self.size:
                 bad = low if low < 0 else high
                 raise ValueError(f"a scatter to {self.size} targets names target {bad}")
-        count = torch.bincount(self.index, minlength=self.size)
-        return torch.cat([count.new_zeros(1), count.cumsum(0)])
+        return row_pointers(torch.bincount(self.index, minlength=self.size))
 
     @cached_property
     def rows(self) -> Rows:
@@ -158,10 +157,10 @@ class Sparsity:
         """Number of rows."""
         return len(self.rowptr) - 1
 
-    @cached_property
+    @property
     def row(self) -> Tensor:
         """Row of each entry `[m]`."""
-        return _owner(self.rowptr)
+        return self.rows.owner
 
     @cached_property
     def by_column(self) -> Scatter:
@@ -198,7 +197,7 @@ class Segments:
     @classmethod
     def from_rowptr(cls, rowptr: Tensor, sender: Tensor | None = None) -> Segments:
         """Receivers from where their edges begin."""
-        return cls(rowptr, _owner(rowptr), sender)
+        return cls(rowptr, entry_rows(rowptr), sender)
 
     @property
     def size(self) -> int:
@@ -227,7 +226,9 @@ class Segments:
         """The graph as a matrix, receivers by senders (`sender` must be given)."""
         if self.sender is None:
             raise ValueError("these segments do not know the senders of their edges")
-        return Sparsity(self.rowptr, self.sender, self.size)
+        pattern = Sparsity(self.rowptr, self.sender, self.size)
+        pattern.rows.__dict__["owner"] = self.receiver  # already known
+        return pattern
 
     @property
     def outgoing(self) -> Scatter:
@@ -265,7 +266,12 @@ class Segments:
         return list(zip(nodes, nodes[1:], begin, begin[1:], strict=False))
 
 
-def _owner(rowptr: Tensor) -> Tensor:
-    """Row of each entry `[m]`."""
+def row_pointers(counts: Tensor) -> Tensor:
+    """Where each row's entries begin `[n + 1]`, from how many each has `[n]`."""
+    return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+
+
+def entry_rows(rowptr: Tensor) -> Tensor:
+    """Row of each entry `[m]`, from where each row's entries begin `[n + 1]`."""
     rows = torch.arange(len(rowptr) - 1, device=rowptr.device)
     return torch.repeat_interleave(rows, rowptr.diff())

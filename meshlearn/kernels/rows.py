@@ -33,13 +33,13 @@ def extreme_rows(x: Tensor, rows: Rows, largest: bool) -> Tensor:
     return found if x.dim() == 2 else found.reshape(rows.size, *x.shape[1:])
 
 
-def dot_entries(a: Tensor, b: Tensor, row: Tensor, rows: Rows) -> Tensor:
-    """a[row[k]] . b[columns[k]] over all axes but the first, for each entry `[m]`."""
+def dot_entries(a: Tensor, b: Tensor, rows: Rows) -> Tensor:
+    """a[owner[k]] . b[columns[k]] over all axes but the first, for each entry `[m]`."""
     if a.is_floating_point() and backend_for(a) == "triton":
         from . import triton_rows
 
-        return triton_rows.dot_entries(table(a), table(b), row, rows)
-    return torch_rows.dot_entries(table(a), table(b), row, rows)
+        return triton_rows.dot_entries(table(a), table(b), rows)
+    return torch_rows.dot_entries(table(a), table(b), rows)
 
 
 def table(x: Tensor) -> Tensor:
@@ -52,7 +52,8 @@ def table(x: Tensor) -> Tensor:
 
 def take(x: Tensor, index: Tensor) -> Tensor:
     """Rows of a tensor; numbers are taken from a vector, which is four times as fast."""
-    if x.shape[1:].numel() == 1 and x.dim() > 1 and x.is_contiguous():
+    number = x.dim() > 1 and x.shape[1:].numel() == 1 and x.is_contiguous()
+    if number and not torch.compiler.is_compiling():
         return x.reshape(-1).index_select(0, index).reshape(len(index), *x.shape[1:])
     return x.index_select(0, index)
 

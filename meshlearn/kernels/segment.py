@@ -87,13 +87,9 @@ def collected(values: Tensor, index: Tensor, size: int, plan: Segments | Scatter
 
 def _spread(values: Tensor, index: Tensor, plan: Segments | Scatter | None) -> Tensor:
     if not tracked(values):
-        return _picked(values, index)
+        return take(values, index)
     out: Tensor = _Spread.apply(values, index, plan)  # type: ignore[no-untyped-call]
     return out
-
-
-def _picked(values: Tensor, index: Tensor) -> Tensor:
-    return values.index_select(0, index) if torch.compiler.is_compiling() else take(values, index)
 
 
 def _extreme(values: Tensor, segments: Segments, largest: bool) -> Tensor:
@@ -166,7 +162,7 @@ class _Spread(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, index: Tensor, plan: Segments | Scatter | None) -> Tensor:
         ctx.index, ctx.size, ctx.plan = index, len(values), plan
-        return _picked(values, index)
+        return take(values, index)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:

@@ -30,15 +30,18 @@ def sparse_dense(values: Tensor | None, dense: Tensor, sparsity: Sparsity) -> Te
     Raises:
         ValueError: the sizes do not fit.
     """
-    if len(dense) != sparsity.width:
-        raise ValueError(
-            f"a sparse matrix of {sparsity.width} columns cannot multiply {len(dense)} rows"
-        )
-    if values is not None and values.shape != sparsity.columns.shape:
-        raise ValueError(
-            f"values must be {list(sparsity.columns.shape)}, one an entry, got {list(values.shape)}"
-        )
+    _check(values, dense, sparsity, sparsity.width)
     return _product(values, dense, sparsity, False)
+
+
+def sparse_transposed_dense(values: Tensor | None, dense: Tensor, sparsity: Sparsity) -> Tensor:
+    """A^T x: out[j] = sum over the entries k of column j of values[k] dense[row of k].
+
+    Arguments and errors as `sparse_dense`, but x is `[height of A, ...]` and the result
+    `[width of A, ...]`.
+    """
+    _check(values, dense, sparsity, sparsity.height)
+    return _product(values, dense, sparsity, True)
 
 
 def entry_dot(a: Tensor, b: Tensor, sparsity: Sparsity) -> Tensor:
@@ -53,9 +56,18 @@ def entry_dot(a: Tensor, b: Tensor, sparsity: Sparsity) -> Tensor:
         `[m]`: the dense product a b^T at the entries.
     """
     if not tracked(a, b):
-        return dot_entries(a, b, sparsity.row, sparsity.rows)
+        return dot_entries(a, b, sparsity.rows)
     out: Tensor = _EntryDot.apply(a, b, sparsity)  # type: ignore[no-untyped-call]
     return out
+
+
+def _check(values: Tensor | None, dense: Tensor, sparsity: Sparsity, columns: int) -> None:
+    if len(dense) != columns:
+        raise ValueError(f"a sparse matrix of {columns} columns cannot multiply {len(dense)} rows")
+    if values is not None and values.shape != sparsity.columns.shape:
+        raise ValueError(
+            f"values must be {list(sparsity.columns.shape)}, one an entry, got {list(values.shape)}"
+        )
 
 
 def _product(values: Tensor | None, x: Tensor, sparsity: Sparsity, transposed: bool) -> Tensor:
@@ -107,7 +119,7 @@ class _EntryDot(torch.autograd.Function):
     def forward(ctx: Any, a: Tensor, b: Tensor, sparsity: Sparsity) -> Tensor:
         ctx.sparsity = sparsity
         ctx.save_for_backward(a, b)
-        return dot_entries(a, b, sparsity.row, sparsity.rows)
+        return dot_entries(a, b, sparsity.rows)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:

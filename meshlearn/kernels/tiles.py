@@ -7,8 +7,6 @@ kept as vectors, which torch gathers and adds up several times faster than colum
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 
@@ -141,18 +139,14 @@ def _flat(x: Tensor) -> Tensor:
     return x.reshape(-1) if x.shape[1] == 1 else x
 
 
-def _size(x: Tensor) -> int:
-    """Edges of a tile."""
-    return max(256, _TILE // max(x.shape[1:].numel(), 1))
-
-
-def _tiles(segments: Segments, x: Tensor) -> Iterator[tuple[int, int, int, int]]:
-    yield from segments.tiles(_size(x))
+def _tiles(segments: Segments, x: Tensor) -> list[tuple[int, int, int, int]]:
+    """Ranges of receivers and of their edges."""
+    return segments.tiles(max(256, _TILE // max(x.shape[1:].numel(), 1)))
 
 
 def _work(segments: Segments, like: Tensor) -> Tensor:
     """Two working arrays for the largest tile, in the dtype of the sums `[2, edges, w]`."""
-    most = max((end - begin for _, _, begin, end in segments.tiles(_size(like))), default=0)
+    most = max((end - begin for _, _, begin, end in _tiles(segments, like)), default=0)
     return widened(like.new_empty(0)).new_empty(2, most, *like.shape[1:])
 
 

@@ -48,18 +48,16 @@ def sum_rows(x: Tensor, rows: Rows, weights: Tensor | None) -> Tensor:
         half = x.dtype in (torch.bfloat16, torch.float16)
         return _bags(x, rows, weights) if half else _sum_any(x, rows, weights)
     width, single = x.shape[1], x.dtype == torch.float32
-    if weights is None and rows.columns is None:
-        if width == 1:
-            return _sum_any(x, rows, None)
-        if single and width < _WIDE_FLOAT:
-            return _bags(x, rows, None)
-    elif single and width >= _NARROW:
+    in_order = weights is None and rows.columns is None
+    if in_order and width == 1:
+        return _sum_any(x, rows, None)
+    by_bags = width < _WIDE_FLOAT if in_order else weights is None or width >= _NARROW
+    if single and by_bags:
         return _bags(x, rows, weights)
-    if single and rows.columns is not None and weights is None:
-        return _bags(x, rows, None)
     matrix = rows.matrix(weights, x.dtype)
     if width < (_NARROW if single else _WIDE_DOUBLE):
-        return matrix @ x
+        with torch.autocast("cpu", enabled=False):  # no such product in bfloat16
+            return matrix @ x
     return torch.sparse.mm(matrix, x, reduce="sum")
 
 
@@ -112,16 +110,15 @@ def extreme_rows(x: Tensor, rows: Rows, largest: bool) -> Tensor:
     return out.scatter_reduce(0, index, x, how, include_self=False)
 
 
-def dot_entries(a: Tensor, b: Tensor, row: Tensor, rows: Rows) -> Tensor:
-    """a[row[k]] . b[columns[k]] for each entry `[m]`, without arrays of `[m, w]`.
+def dot_entries(a: Tensor, b: Tensor, rows: Rows) -> Tensor:
+    """a[owner[k]] . b[columns[k]] for each entry `[m]`, without arrays of `[m, w]`.
 
     Args:
         a: `[n, w]`.
         b: `[source, w]`.
-        row: row of each entry `[m]`.
         rows: the entries of each row, with their columns.
     """
-    columns = rows.columns
+    row, columns = rows.owner, rows.columns
     assert columns is not None
     first, second = widened(a), widened(b)
     width = a.shape[1]

@@ -57,17 +57,17 @@ def softmax_rows_backward(p: Tensor, grad: Tensor, rows: Rows) -> Tensor:
     return out
 
 
-def dot_entries(a: Tensor, b: Tensor, row: Tensor, rows: Rows) -> Tensor:
-    """a[row[k]] . b[columns[k]] for each entry `[m]`."""
-    out = a.new_empty(len(row))
+def dot_entries(a: Tensor, b: Tensor, rows: Rows) -> Tensor:
+    """a[owner[k]] . b[columns[k]] for each entry `[m]`."""
+    out = a.new_empty(rows.entries)
     width = a.shape[1]
-    if not len(row):
+    if not rows.entries:
         return out
     with _device(a):
         columns = min(_WIDEST, triton.next_power_of_2(max(width, 1)))
         tile = max(1, _TILE // columns)
-        programs.dot_entries[(triton.cdiv(len(row), tile),)](
-            *(a, b, row, rows.columns, out, len(row), width),
+        programs.dot_entries[(triton.cdiv(rows.entries, tile),)](
+            *(a, b, rows.owner, rows.columns, out, rows.entries, width),
             KIND=_kind(a), ROWS=tile, WIDTH=columns,
         )  # fmt: skip
     return out

@@ -126,33 +126,44 @@ def _edge_blocks(
     if d == 1:
         empty = torch.empty(0, dtype=torch.int64, device=nodes.device)
         return empty, mesh.pos.new_empty(0, 1, 1)
-    owner = torch.arange(len(facets), device=nodes.device).repeat_interleave(nodes.shape[1])
-    if d == 2:
-        ridge = nodes.reshape(-1, 1)
-    else:
-        pairs = torch.stack([nodes, nodes.roll(-1, dims=1)], dim=2).reshape(-1, 2)
-        proper = pairs[:, 0] != pairs[:, 1]
-        ridge = pairs.sort(dim=1).values[proper]
-        owner = owner[proper]
+    ridge, owner = facet_ridges(nodes)
     unique, inverse = torch.unique(ridge, dim=0, return_inverse=True)
-    big = torch.iinfo(torch.int64)
-    low = torch.full((len(unique),), big.max, device=nodes.device).scatter_reduce(
-        0, inverse, label[owner], "amin"
-    )
-    high = torch.full((len(unique),), big.min, device=nodes.device).scatter_reduce(
-        0, inverse, label[owner], "amax"
-    )
     outer = (mesh.topology.facet_cells[facets, 1] < 0).to(normals)[owner]
     count = outer.new_zeros(len(unique)).index_add(0, inverse, outer)
     total = normals.new_zeros(len(unique), d).index_add(0, inverse, normals[owner] * outer[:, None])
     folded = (count == 2) & ((total**2).sum(dim=1) < _FOLDED)
-    changed = unique[(low != high) | folded]
+    changed = unique[~agree(inverse, len(unique), label[owner]) | folded]
     blocked = torch.eye(d, dtype=torch.float64, device=nodes.device).repeat(len(changed), 1, 1)
     if d == 3:
         along = mesh.pos[changed[:, 1]] - mesh.pos[changed[:, 0]]
         along = along / along.norm(dim=1, keepdim=True)
         blocked = blocked - along[:, :, None] * along[:, None, :]
     return changed.reshape(-1), blocked.repeat_interleave(changed.shape[1], dim=0)
+
+
+def facet_ridges(facets: Tensor) -> tuple[Tensor, Tensor]:
+    """Ends of facets, where they meet others: nodes of edges in 2D, edges of facets in 3D.
+
+    Args:
+        facets: nodes `[k, nodes per facet]` (a triangle among quads repeats its last node).
+
+    Returns:
+        Sorted nodes `[m, 1 or 2]`, and which facet each is of `[m]`.
+    """
+    owner = torch.arange(len(facets), device=facets.device).repeat_interleave(facets.shape[1])
+    if facets.shape[1] == 2:
+        return facets.reshape(-1, 1), owner
+    pairs = torch.stack([facets, facets.roll(-1, dims=1)], dim=2).reshape(-1, 2)
+    proper = pairs[:, 0] != pairs[:, 1]
+    return pairs[proper].sort(dim=1).values, owner[proper]
+
+
+def agree(at: Tensor, count: int, labels: Tensor) -> Tensor:
+    """Whether all labels `[k]` that are at a place are the same `[count]`; true at empty ones."""
+    big = torch.iinfo(torch.int64)
+    low = labels.new_full((count,), big.max).scatter_reduce(0, at, labels, "amin")
+    high = labels.new_full((count,), big.min).scatter_reduce(0, at, labels, "amax")
+    return low >= high
 
 
 def facet_labels(mesh: Mesh, facets: Tensor) -> Tensor:

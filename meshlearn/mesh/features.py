@@ -16,7 +16,7 @@ import torch
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from .boundary import constraint_facets, facet_labels
+from .boundary import agree, constraint_facets, facet_labels, facet_ridges
 
 if TYPE_CHECKING:
     from .mesh import Mesh
@@ -77,10 +77,7 @@ def patches_and_ridges(mesh: Mesh, angle: float) -> tuple[Patches, Chains]:
     """
     numbers = constraint_facets(mesh)
     facets, labels = mesh.topology.facets[numbers], facet_labels(mesh, numbers)
-    pairs = torch.stack([facets, facets.roll(-1, dims=1)], dim=2).reshape(-1, 2)
-    owner = torch.arange(len(facets), device=facets.device).repeat_interleave(facets.shape[1])
-    proper = pairs[:, 0] != pairs[:, 1]
-    pairs, owner = pairs[proper].sort(dim=1).values, owner[proper]
+    pairs, owner = facet_ridges(facets)
     edges, of = torch.unique(pairs, dim=0, return_inverse=True)
     first, second = mesh.pos[pairs[:, 0]], mesh.pos[pairs[:, 1]]
     along = _unit(second - first)
@@ -140,12 +137,9 @@ def _smooth(at: Tensor, count: int, direction: Tensor, labels: Tensor, angle: fl
     """
     arms = torch.bincount(at, minlength=count)
     total = direction.new_zeros(count, direction.shape[1]).index_add(0, at, direction)
-    big = torch.iinfo(torch.int64)
-    low = torch.full_like(arms, big.max).scatter_reduce(0, at, labels, "amin")
-    high = torch.full_like(arms, big.min).scatter_reduce(0, at, labels, "amax")
     most = 2 * math.sin(math.radians(angle) / 2)  # |u + v| of arms that turn by the angle
     straight = (total**2).sum(dim=1) <= most**2 * (1 + 1e-9)
-    return (arms == 2) & straight & (low == high)
+    return (arms == 2) & straight & agree(at, count, labels)
 
 
 def _components(owner: Tensor, hinge: Tensor, joins: Tensor, count: int) -> Tensor:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import scipy.sparse as sp
 import torch
+from numpy.typing import NDArray
 from scipy.sparse.csgraph import reverse_cuthill_mckee
 from torch import Tensor
 
@@ -94,11 +95,22 @@ def morton_order(pos: Tensor) -> Tensor:
     low = pos.min(dim=0).values
     size = (pos.max(dim=0).values - low).max().clamp(min=torch.finfo(pos.dtype).tiny)
     cube = ((pos - low) / size * (2**bits - 1)).to(torch.int64)
-    key = torch.zeros_like(cube[:, 0])
+    return torch.from_numpy(z_order(cube.cpu().numpy(), bits)).to(pos.device)
+
+
+def z_order(cube: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
+    """Cubes of a grid of `2^bits` a side along the Z-curve `[n]`; equal ones keep their order.
+
+    Args:
+        cube: which cube `[n, d]`.
+        bits: of each number.
+    """
+    d = cube.shape[1]
+    key = np.zeros(len(cube), np.int64)
     for bit in range(bits):
         for axis in range(d):
             key |= ((cube[:, axis] >> bit) & 1) << (d * bit + axis)
-    return torch.argsort(key, stable=True)
+    return np.argsort(key, kind="stable")
 
 
 def inverse(order: Tensor) -> Tensor:

@@ -73,7 +73,8 @@ class Mover(ABC):
                 curved ones as well; "none": the whole boundary stays; by tag also on a given
                 geometry. See `constraints.Slide`.
             rigid: cell tags (boundary layers) whose cells keep their shape and place.
-            periodic: pairs of sides that move together, "left:right" or `Periodic`.
+            periodic: pairs of sides that move together, "left:right" or `Periodic`; or pairs of
+                nodes `[k, 2]`, a translation apart.
             start: a moved copy of `mesh` to start from.
             progress: called after each iteration.
 

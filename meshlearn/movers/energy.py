@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..kernels.matrices import Matrix, determinant, inverse, product, trace, transposed
 from ..mesh import Mesh
+from .corners import Shapes
 from .simplex_energy import SimplexEnergy
 
 
@@ -50,12 +51,12 @@ class HuangKamenski(SimplexEnergy):
         self.pull = pull / density if curved else 0.0
 
     def _densities(
-        self, edges: Matrix, value: Tensor, *, with_gradient: bool = False
+        self, shapes: Shapes, value: Tensor, *, with_gradient: bool = False
     ) -> tuple[Tensor, Matrix, Tensor]:
         """Energy, stress P (d x d) and derivative by the averaged metric, per simplex."""
         d, p, theta, q = self.dim, self.p, self.theta, self.dim * self.p / 2
-        volume = self.volume_of(edges)
-        jacobian = product(self.reference_edges, inverse(edges))
+        volume = self.volume_of(shapes)
+        jacobian = product(self.reference_edges, shapes.inverse)
         det_j = self.weight * self.reference_volume / volume
         gram = product(transposed(jacobian), jacobian)
         metric = self.at_simplices(value)

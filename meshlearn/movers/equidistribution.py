@@ -14,6 +14,14 @@ def density(value: Tensor) -> Tensor:
     return value if value.dim() == 1 else torch.linalg.det(value).sqrt()
 
 
+def log_density_gradient(value: Tensor, gradient: Tensor) -> Tensor:
+    """Gradient of the logarithm of the density `[n, d]`, from a monitor's value and gradient."""
+    if value.dim() == 1:
+        return gradient / value[:, None]
+    # d log sqrt(det M) = tr(M^-1 dM) / 2
+    return torch.einsum("nij,njik->nk", torch.linalg.inv(value), gradient) / 2
+
+
 def equidistribution(reference: Mesh, mesh: Mesh, value: Tensor) -> tuple[float, float]:
     """Spread of (int_K m dx) / |K_0| over the cells.
 

@@ -161,7 +161,7 @@ def from_gmsh(name: str | int | Sequence[tuple[int, int]], path: str | None = No
     Raises:
         MeshError: gmsh is not installed or not initialised, or has no such group.
     """
-    from ..mesh.generate._gmsh import load
+    from ..mesh.generate._gmsh import load, start
 
     gmsh = load()
     if not gmsh.isInitialized():
@@ -169,7 +169,7 @@ def from_gmsh(name: str | int | Sequence[tuple[int, int]], path: str | None = No
             raise MeshError(
                 "gmsh has no model: call gmsh.initialize() and load the geometry, or give path"
             )
-        gmsh.initialize(readConfigFiles=False, interruptible=False)
+        start(gmsh)
         gmsh.option.setNumber("General.Terminal", 0)
     if path is not None:
         gmsh.open(path)

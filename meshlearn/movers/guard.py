@@ -16,7 +16,8 @@ from .constraints import Freedom
 
 MIN_RATIO = 1e-6
 """A corner Jacobian may not fall below this fraction of its original value."""
-_HALVINGS = 12
+HALVINGS = 12
+"""A node that had to go back more often stays where it was."""
 _DISTANCE = 1e-12
 """Departure from a side, over the diameter of the domain, that rounding explains."""
 
@@ -55,11 +56,23 @@ def guard(mesh: Mesh, pos: Tensor, free: Freedom, *, min_ratio: float = MIN_RATI
             hit = torch.cat([track.nodes for track in free.tracks])
         else:
             return moved
-        halvings[hit] += 1
-        factor[hit] *= 0.5
-        factor[halvings > _HALVINGS] = 0.0
+        halve(factor, halvings, hit)
         if free.ties is not None:
             factor = free.ties.smallest(factor)
+
+
+def halve(factor: Tensor, halvings: Tensor, nodes: Tensor, most: int = HALVINGS) -> None:
+    """Halve the share of its step that each of some nodes takes, in place; 0 after `most` times.
+
+    Args:
+        factor: shares `[n]`.
+        halvings: how often each was halved `[n]`.
+        nodes: `[k]`, each once.
+        most: see above.
+    """
+    halvings[nodes] += 1
+    factor[nodes] *= 0.5
+    factor[halvings > most] = 0.0
 
 
 def _allowed(mesh: Mesh, pos: Tensor, free: Freedom) -> Tensor:

@@ -17,7 +17,9 @@ from torch import Tensor
 from ..kernels.matrices import Matrix, determinant, inverse, product
 from ..mesh import CELL_TYPES, Mesh
 from ..mesh.cells import CellType
+from ..mesh.geometry import edge_lengths
 from .constraints import Freedom, Slide, freedom
+from .corners import Corners
 from .guard import guard
 from .periodic import PeriodicPairs
 
@@ -148,27 +150,20 @@ class _ShapeEnergy:
         self.basis = free.basis()
         self.bounds = _along_curves(mesh, free, self.basis) if free.curved else None
         self.reach = 1.0
-        nodes, targets = [], []
-        for name, cell in mesh.cells.items():
-            corners = torch.tensor(CELL_TYPES[name].corners, device=cell.device)
-            nodes.append(cell[:, corners].reshape(-1, corners.shape[1]))
-            ideal = _regular_corners(CELL_TYPES[name])
-            targets.append(ideal.repeat(len(cell), 1, 1))
-        self.nodes = torch.cat(nodes)
-        self.columns = [c.contiguous() for c in self.nodes.unbind(dim=1)]
+        self.corners = Corners(mesh)
+        targets = [
+            _regular_corners(CELL_TYPES[name]).repeat(len(cell), 1, 1)
+            for name, cell in mesh.cells.items()
+        ]
         target = torch.cat(targets).to(mesh.pos)
-        edges = self._edges(mesh.pos)
-        mean = float(determinant(edges).abs().mean()) ** (1 / self.dim)
+        before = self.corners.shapes(mesh.pos).determinant
+        mean = float(before.abs().mean()) ** (1 / self.dim)
         scale = mean / float(torch.linalg.det(target).abs().mean()) ** (1 / self.dim)
         ideal_edges = [[scale * target[:, i, j] for j in range(self.dim)] for i in range(self.dim)]
         self.inverse_target = inverse(ideal_edges)
 
-    def _edges(self, pos: Tensor) -> Matrix:
-        at = [[pos[:, k][c] for c in self.columns] for k in range(self.dim)]
-        return [[x - row[0] for x in row[1:]] for row in at]
-
     def _map(self, pos: Tensor) -> Matrix:
-        return product(self._edges(pos), self.inverse_target)
+        return product(self.corners.edges(pos), self.inverse_target)
 
     def value(self, y: Array, eps: float) -> tuple[float, Array]:
         """Energy and gradient at displacements `y` of the degrees of freedom."""
@@ -250,8 +245,7 @@ class _ShapeEnergy:
 
 def _along_curves(mesh: Mesh, free: Freedom, basis: sp.csr_array) -> Array:
     """Longest steps `[k]` of a round: tangents hold near where they touch only."""
-    edges = mesh.topology.edges
-    length = (mesh.pos[edges[:, 1]] - mesh.pos[edges[:, 0]]).norm(dim=1).repeat_interleave(2)
+    edges, length = mesh.topology.edges, edge_lengths(mesh).repeat_interleave(2)
     nearest = torch.full((len(mesh.pos),), math.inf, dtype=mesh.pos.dtype, device=mesh.pos.device)
     nearest = nearest.scatter_reduce(0, edges.reshape(-1), length, "amin")
     most = torch.full_like(nearest, math.inf)

@@ -7,9 +7,7 @@ from torch import Tensor
 
 from ..mesh import Mesh
 from ..mesh.geometry import corner_simplices
-from .guard import MIN_RATIO, check_valid, simplex_determinants
-
-_HALVINGS = 12
+from .guard import MIN_RATIO, check_valid, halve, simplex_determinants
 
 # From values at 0, 1/d, ..., 1 to the inner Bernstein coefficients of a polynomial of degree d.
 _INNER = {
@@ -45,10 +43,7 @@ def safe_path(mesh: Mesh, goal: Tensor, *, min_ratio: float = MIN_RATIO) -> Tens
         bad = ~(_least(mesh, step, nodes, start) > min_ratio * start)
         if not bool(bad.any()):
             return mesh.pos + step
-        hit = torch.unique(nodes[bad])
-        halvings[hit] += 1
-        factor[hit] *= 0.5
-        factor[halvings > _HALVINGS] = 0.0
+        halve(factor, halvings, torch.unique(nodes[bad]))
 
 
 def _least(mesh: Mesh, step: Tensor, nodes: Tensor, start: Tensor) -> Tensor:

@@ -37,8 +37,8 @@ class Periodic:
     rotation: Any = None
 
 
-PeriodicPairs = Sequence["Periodic | tuple[str, str] | str"]
-"""Pairs of sides; a string is "first:second"."""
+PeriodicPairs = Sequence["Periodic | tuple[str, str] | str"] | Tensor
+"""Pairs of sides; a string is "first:second". Or pairs of nodes `[k, 2]`, a translation apart."""
 
 
 @dataclass(frozen=True)
@@ -109,16 +109,19 @@ def ties(mesh: Mesh, pairs: PeriodicPairs) -> Ties | None:
 
     Args:
         mesh: whose sides match node by node.
-        pairs: see `Periodic`; sides of several pairs may share nodes (corners of a box).
+        pairs: see `PeriodicPairs`; several pairs may share nodes (corners of a box).
 
     Returns:
         The ties, None for no pairs.
 
     Raises:
-        MeshError: unknown tag, a node without partner (named), a matrix that is not a rotation, or
-            nodes that several pairs map in ways that contradict each other.
+        MeshError: unknown tag or node, a node without partner (named), a matrix that is not a
+            rotation, or nodes that several pairs map in ways that contradict each other.
     """
-    found = [_matched(mesh, _as_periodic(pair)) for pair in pairs]
+    if isinstance(pairs, Tensor):
+        found = [_numbered(mesh, pairs)]
+    else:
+        found = [_matched(mesh, _as_periodic(pair)) for pair in pairs]
     if not found:
         return None
     first = torch.cat([pair[0] for pair in found])
@@ -191,6 +194,19 @@ def _matched(mesh: Mesh, pair: Periodic) -> tuple[Tensor, Tensor, Tensor]:
     names = (pair.first, pair.second)
     index = partners(turned + step, there, extent(mesh), (first, second), names, "node")
     return first, second[index], turn.expand(len(first), d, d)
+
+
+def _numbered(mesh: Mesh, pairs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Partners given by number, as `_matched` finds them."""
+    if pairs.dim() != 2 or pairs.shape[1] != 2:
+        raise MeshError(f"pairs must be nodes [k, 2], got shape {list(pairs.shape)}")
+    count = len(mesh.pos)
+    outside = (pairs < 0) | (pairs >= count)
+    if bool(outside.any()):
+        raise MeshError(f"pairs name node {int(pairs[outside][0])}, but there are {count} nodes")
+    first, second = pairs.to(mesh.pos.device).unbind(dim=1)
+    same = torch.eye(mesh.dim, dtype=torch.float64, device=mesh.pos.device)
+    return first, second, same.expand(len(pairs), mesh.dim, mesh.dim)
 
 
 def _as_periodic(pair: Periodic | tuple[str, str] | str) -> Periodic:

@@ -32,17 +32,16 @@ from torch import Tensor
 
 from ..fem.p1 import basis_gradients
 from ..fem.pattern import build_pattern
-from ..kernels.matrices import Matrix, determinant, inverse, product
+from ..kernels.matrices import Matrix, product
 from ..mesh import Mesh
-from ..mesh.geometry import corner_simplices, per_cell
 from ..monitors import Monitor, Sample
 from ..monitors.base import checked
 from .constraints import Freedom
-from .simplex_energy import _WEIGHT
+from .corners import FACTORIAL, Corners, Shapes
+from .equidistribution import density, log_density_gradient
 
 Array = NDArray[np.float64]
 
-_FACTORIAL = {1: 1, 2: 2, 3: 6}
 _LEAST_SHARE = 0.1
 """Smallest eigenvalue of the preconditioner's conductivity over its mean."""
 
@@ -52,7 +51,7 @@ class Load:
     """What the simplices hold of the monitor.
 
     Attributes:
-        edges: edge vectors of the moved simplices, component by edge.
+        shapes: of the moved simplices.
         volume: of the moved simplices `[s]`.
         slope: gradient of the monitor at the nodes `[n, d]`.
         target: theta |K| of each simplex `[s]`.
@@ -61,7 +60,7 @@ class Load:
         hint: where the monitor found the nodes.
     """
 
-    edges: Matrix
+    shapes: Shapes
     volume: Tensor
     slope: Tensor
     target: Tensor
@@ -114,15 +113,15 @@ class Equation:
 
     def __init__(self, mesh: Mesh, monitor: Monitor, free: Freedom) -> None:
         self.mesh, self.monitor, self.free = mesh, monitor, free
-        nodes, owner = corner_simplices(mesh)
-        nodes, weight = nodes.cpu(), per_cell(mesh, _corner_weight)[owner].cpu()
         pos = mesh.pos.detach().cpu()
+        self._corners = Corners(mesh, pos.device)
+        nodes, self._columns = self._corners.nodes, self._corners.columns
         self.origin = pos.numpy()
         self.dim = mesh.dim
-        self._columns = [column.contiguous() for column in nodes.unbind(dim=1)]
-        self._reference_edges = self._edges(pos)
-        self._scale = weight / _FACTORIAL[self.dim]
-        self.volume = self._scale * determinant(self._reference_edges)
+        before = self._corners.shapes(pos)
+        self._reference_edges = before.edges
+        self._scale = self._corners.weight / FACTORIAL[self.dim]
+        self.volume = self._scale * before.determinant
         self._gradients = basis_gradients(pos, nodes)
         self.size = len(pos)
         self._pattern = build_pattern([nodes], [nodes], (self.size,) * 2, pos.device)
@@ -165,11 +164,6 @@ class Equation:
         mean = sp.csr_array(sp.diags_array(1 / mass) @ sp.csr_array(basis.T @ sums))
         self.transfer = sp.csr_array(basis @ mean)
         """G `[n d, n]`."""
-
-    def _edges(self, pos: Tensor) -> Matrix:
-        components = [pos[:, k].contiguous() for k in range(pos.shape[1])]
-        corners = [[x.index_select(0, c) for c in self._columns] for x in components]
-        return [[x - corner[0] for x in corner[1:]] for corner in corners]
 
     def _per_part(self, values: Tensor) -> Tensor:
         """Sum over the simplices of each connected part, `[parts]`."""
@@ -215,21 +209,21 @@ class Equation:
 
     def weigh(self, pos: Array, exponent: float = 1.0, hint: Tensor | None = None) -> Load | None:
         """What the simplices hold at positions `[n, d]`; None where one is not positive."""
-        edges = self._edges(torch.from_numpy(pos))
-        volume = self._scale * determinant(edges)
+        shapes = self._corners.shapes(torch.from_numpy(pos))
+        volume = self._scale * shapes.determinant
         if not bool((volume > 0).all()):
             return None
         sample = self.monitor.sample(torch.from_numpy(pos).to(self.mesh.pos.device), hint)
         value, slope = _scalar(sample, exponent)
-        density = value[self._columns[0]]
+        total = value[self._columns[0]]
         for column in self._columns[1:]:
-            density += value[column]
-        load = density * volume / len(self._columns)
+            total += value[column]
+        load = total * volume / len(self._columns)
         theta = self._per_part(load) / self._part_volume
         target = self._spread_parts(theta) * self.volume
         share = load / target
         imbalance = self.gather @ (self.volume * (share - 1)).numpy()
-        return Load(edges, volume, slope, target, share, imbalance, sample.hint)
+        return Load(shapes, volume, slope, target, share, imbalance, sample.hint)
 
     def derivative(self, state: State) -> Callable[[Array], Array]:
         """The exact derivative of the residual with respect to phi, as a function of a direction.
@@ -240,7 +234,7 @@ class Equation:
         s, k = len(self.volume), len(self._columns)
         load = state.load
         held = load.share * load.target
-        rows = inverse(load.edges)
+        rows = load.shapes.inverse
         first = [-sum(column[1:], column[0]) for column in zip(*rows, strict=True)]
         by_shape = torch.empty(s, k, self.dim, dtype=torch.float64)
         for a, row in enumerate([first, *rows]):
@@ -279,7 +273,7 @@ class Equation:
         F = dx/dX is symmetric up to the discretisation and positive; where its symmetric part is
         not, the conductivity is made so.
         """
-        jacobian = product(self._reference_edges, inverse(state.load.edges))
+        jacobian = product(self._reference_edges, state.load.shapes.inverse)
         weight = self.volume * state.load.share
         return self._stiffness(_positive(jacobian), weight, state.tau)
 
@@ -306,19 +300,13 @@ class Equation:
         return sp.csr_array((data, columns, rowptr), shape=(self.size, self.size))
 
 
-def _corner_weight(name: str, points: Tensor) -> Tensor:
-    """Share of the volume that each corner simplex of a cell counts for `[k]`."""
-    return points.new_full((len(points),), _WEIGHT.get(name, 1.0))
-
-
 def _scalar(sample: Sample, exponent: float) -> tuple[Tensor, Tensor]:
     """Density `[n]` to a power, and its gradient `[n, d]`."""
     value, slope = checked(sample.value).cpu(), sample.gradient.cpu()
     if value.dim() == 3:
-        root = torch.linalg.det(value).sqrt()
-        inner = torch.linalg.inv(value)
-        slope = root[:, None] / 2 * torch.einsum("nij,njik->nk", inner, slope)
-        value = root
+        log_slope = log_density_gradient(value, slope)
+        value = density(value)
+        slope = value[:, None] * log_slope
     if exponent != 1.0:
         slope = exponent * value[:, None] ** (exponent - 1) * slope
         value = value**exponent

@@ -12,6 +12,7 @@ from ..mesh import Mesh, MeshError
 from ..monitors import Monitor
 from .base import Mover, Outcome, Progress
 from .constraints import Freedom
+from .corners import Shapes
 from .equidistribution import density
 from .search import minimise
 from .simplex_energy import SimplexEnergy
@@ -31,11 +32,11 @@ class WinslowEnergy(SimplexEnergy):
         super().__init__(reference, pressure=(reference.dim - 2) / size)
 
     def _densities(
-        self, edges: Matrix, value: Tensor, *, with_gradient: bool = False
+        self, shapes: Shapes, value: Tensor, *, with_gradient: bool = False
     ) -> tuple[Tensor, Matrix, Tensor]:
         d = self.dim
-        volume = self.volume_of(edges)
-        jacobian = product(self.reference_edges, inverse(edges))
+        volume = self.volume_of(shapes)
+        jacobian = product(self.reference_edges, shapes.inverse)
         gram = product(transposed(jacobian), jacobian)
         metric = self.at_simplices(value)
         if value.dim() == 1:

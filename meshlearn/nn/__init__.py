@@ -9,6 +9,7 @@ from .features import (
     edge_features,
     invariant_features,
     local_size,
+    mean_distances,
     relative_positions,
     segments,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "edge_features",
     "invariant_features",
     "local_size",
+    "mean_distances",
     "mlp",
     "nearest_graph",
     "nearest_pairs",

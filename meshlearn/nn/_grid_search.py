@@ -7,6 +7,9 @@ from itertools import product
 import torch
 from torch import Tensor
 
+_BITS = 62
+"""Of the number of a box, in an int64."""
+
 
 def grid_radius(
     points: Tensor,
@@ -49,14 +52,16 @@ def grid_radius(
         near = (points[sender] - queries[receiver]).norm(dim=1) <= radius
         found.append(torch.stack([sender[near], receiver[near]]))
     pairs = torch.cat(found, dim=1)
-    order = pairs[0].argsort(stable=True)
-    return pairs[:, order[pairs[1][order].argsort(stable=True)]]
+    return pairs[:, by_query(pairs, pairs[0])]
 
 
-_BITS = 62
+def by_query(pairs: Tensor, key: Tensor) -> Tensor:
+    """Order of pairs `[2, m]` by query, those of a query by a key `[m]`."""
+    order = key.argsort(stable=True)
+    return order[pairs[1][order].argsort(stable=True)]
 
 
-def count_per_box(points: Tensor, batch: Tensor, k: int) -> float:
+def radius_around(points: Tensor, batch: Tensor, k: int) -> float:
     """A radius whose ball holds about k of evenly spread points."""
     extent = (points.amax(dim=0) - points.amin(dim=0)).detach().double()
     flat = extent.clamp(min=float(extent.max()) * 1e-3)

@@ -10,22 +10,16 @@ W_s h_j: the last two cost one row a node in place of one an edge, and nothing i
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..kernels import Segments, segment_max, segment_mean, segment_sum
+from ..kernels import Segments, segment_max
 from ._activations import PIECES
 from ._tiled import Plan, TiledUpdate, Workspace, plain_update
 from .mlp import LayerNorm, activation
 
-AGGREGATIONS: dict[str, Callable[[Tensor, Segments], Tensor]] = {
-    "sum": segment_sum,
-    "mean": segment_mean,
-    "max": segment_max,
-}
+AGGREGATIONS = ("sum", "mean", "max")
 """How the edges of a node are reduced to one message."""
 
 
@@ -93,7 +87,7 @@ class MeshBlock(nn.Module):
         if total is None:
             total = segment_max(edges, segments)
         elif self.aggregation == "mean":
-            total = total / segments.counts.clamp(min=1)[:, None].to(total.dtype)
+            total = total / segments.divisor(total.dtype)[:, None]
         message = (self.message_in(total),)
         return self._update(nodes, self.node_in, self.node_out, message, (None,), None)[0], edges
 

@@ -19,17 +19,24 @@ INVARIANTS = 10
 
 def segments(mesh: Mesh) -> Segments:
     """The edges of a mesh (or batch) by receiver; kept with the topology."""
-    found: Segments = mesh.topology.remember(
-        "segments", lambda: Segments(mesh.rowptr, mesh.topology.edge_index[1])
-    )
+    found: Segments = mesh.topology.remember("segments", lambda: _segments(mesh))
     return found
+
+
+def _segments(mesh: Mesh) -> Segments:
+    sender, receiver = mesh.topology.edge_index
+    return Segments(mesh.rowptr, receiver, sender)
 
 
 def local_size(mesh: Mesh) -> Tensor:
     """Mean length of the edges at each node `[n]`, in the mesh's units."""
-    sender, receiver = mesh.topology.edge_index
-    length = (mesh.pos[sender] - mesh.pos[receiver]).norm(dim=1)
-    return segment_mean(length, segments(mesh))
+    return mean_distances(mesh.pos, mesh.topology.edge_index, segments(mesh))
+
+
+def mean_distances(pos: Tensor, edge_index: Tensor, by_receiver: Segments) -> Tensor:
+    """`local_size` of any graph on points `pos [n, d]`: `[n]`."""
+    sender, receiver = edge_index
+    return segment_mean((pos[sender] - pos[receiver]).norm(dim=1), by_receiver)
 
 
 def edge_features(mesh: Mesh) -> Tensor:

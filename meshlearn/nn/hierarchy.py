@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -23,7 +24,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from ..kernels import Segments, gather, segment_sum
+from ..kernels import Segments, Sparsity, sparse_dense, sparse_transposed_dense
 from ..mesh import Locator, Mesh, MeshError
 from . import coarsen
 from .features import segments
@@ -50,39 +51,37 @@ class Prolongation:
     """Sparse interpolation from a coarse level to the finer one before it.
 
     Attributes:
-        coarse: column of each entry, row after row `[k]`.
+        pattern: where the entries are, a row for each fine node, a column for each coarse one.
         weight: `[k]`, float64; the entries of a row add up to 1.
-        rows: the entries by fine node.
-        order: the entries sorted by coarse node `[k]`.
-        columns: the sorted entries by coarse node.
         picked: the fine node at the place of each coarse one `[n_coarse]`, None if they differ.
     """
 
-    coarse: Tensor
+    pattern: Sparsity
     weight: Tensor
-    rows: Segments
-    order: Tensor
-    columns: Segments
     picked: Tensor | None
 
     def prolong(self, values: Tensor) -> Tensor:
         """P x `[n_coarse, ...] -> [n_fine, ...]`."""
-        weight = _shaped(self.weight, values)
-        return segment_sum(gather(values, self.coarse) * weight, self.rows)
+        return sparse_dense(self.weight.to(values.dtype), values, self.pattern)
 
     def transpose(self, values: Tensor) -> Tensor:
         """P^T x `[n_fine, ...] -> [n_coarse, ...]`: for loads and residuals."""
-        weight = _shaped(self.weight[self.order], values)
-        return segment_sum(gather(values, self.rows.receiver[self.order]) * weight, self.columns)
+        return sparse_transposed_dense(self.weight.to(values.dtype), values, self.pattern)
 
     def restrict(self, values: Tensor) -> Tensor:
         """Weighted mean P^T x / P^T 1 `[n_fine, ...] -> [n_coarse, ...]`: for fields."""
-        total = self.transpose(torch.ones_like(self.rows.rowptr[1:], dtype=torch.float64))
-        return self.transpose(values) / _shaped(total, values)
+        total = self._total.to(values.dtype).reshape(-1, *(1 for _ in values.shape[1:]))
+        return self.transpose(values) / total
 
     def place(self, pos: Tensor) -> Tensor:
         """Positions of the coarse nodes `[n_coarse, d]` from those of the fine ones."""
         return self.restrict(pos) if self.picked is None else pos[self.picked]
+
+    @cached_property
+    def _total(self) -> Tensor:
+        """P^T 1 `[n_coarse]`."""
+        with torch.inference_mode(False):  # autograd must be able to use it later
+            return self.transpose(self.weight.new_ones(self.pattern.height))
 
 
 @dataclass(frozen=True)
@@ -173,20 +172,20 @@ def _coarsened(mesh: Mesh, levels: int, method: str, pos: coarsen.Floats | None)
         rank[np.lexsort((np.arange(len(key)), key, border))] = np.arange(len(key))
         if method == "independent":
             member = coarsen.independent_set(graph, rank)
-            label = coarsen.nearest_members(graph, member, rank)
-            matrix, picked = coarsen.member_weights(graph, member), np.flatnonzero(member)
+            label, picked = coarsen.nearest_members(graph, member, rank), np.flatnonzero(member)
+            matrix = coarsen.member_weights(graph, member)
+            key, border = key[picked], border[picked]
         else:
             label, picked = coarsen.aggregates(graph), None
             matrix = coarsen.smoothed_weights(graph, label)
+            key = key[np.unique(label, return_index=True)[1]]
+            border = np.bincount(label, border) > 0
         if pos is not None:
             place = pos[picked] if picked is not None else _means(pos, label)
             matrix = _linear(graph, matrix, pos, place, picked)
             pos = place
         steps.append(_prolongation(matrix, picked, device))
         graph = coarsen.coarse_graph(graph, label)
-        first = np.unique(label, return_index=True)[1]
-        key = key[first if picked is None else picked]
-        border = np.bincount(label, border) > 0 if picked is None else border[picked]
         found.append(_level(graph, device))
     return Hierarchy(tuple(found), tuple(steps))
 
@@ -275,24 +274,16 @@ def _level(graph: sp.csr_array, device: torch.device) -> Level:
 def _prolongation(
     matrix: sp.csr_array, picked: coarsen.Ints | None, device: torch.device
 ) -> Prolongation:
-    order = np.argsort(matrix.indices, kind="stable")
-    count = np.bincount(matrix.indices, minlength=matrix.shape[1])
+    rowptr, columns = _tensor(matrix.indptr, device), _tensor(matrix.indices, device)
     return Prolongation(
-        coarse=_tensor(matrix.indices, device),
+        pattern=Sparsity(rowptr, columns, matrix.shape[1]),
         weight=torch.from_numpy(np.asarray(matrix.data)).to(device),
-        rows=Segments.from_rowptr(_tensor(matrix.indptr, device)),
-        order=_tensor(order, device),
-        columns=Segments.from_rowptr(_tensor(np.r_[0, np.cumsum(count)], device)),
         picked=None if picked is None else _tensor(picked, device),
     )
 
 
 def _tensor(array: np.typing.NDArray[np.integer], device: torch.device) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array, dtype=np.int64)).to(device)
-
-
-def _shaped(weight: Tensor, values: Tensor) -> Tensor:
-    return weight.to(values.dtype).reshape(-1, *(1 for _ in values.shape[1:]))
 
 
 def _check(good: bool, message: str) -> None:

@@ -8,6 +8,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from ..kernels import widened
+
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
     "silu": nn.SiLU,
@@ -28,8 +30,7 @@ class LayerNorm(nn.LayerNorm):
     def forward(self, input: Tensor) -> Tensor:
         """Normalise the last axis."""
         with torch.autocast(input.device.type, enabled=False):
-            wide = input.float() if input.dtype in (torch.bfloat16, torch.float16) else input
-            return super().forward(wide).to(input.dtype)
+            return super().forward(widened(input)).to(input.dtype)
 
 
 def activation(name: str) -> nn.Module:

@@ -14,8 +14,8 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from ..kernels import Segments
-from ._grid_search import count_per_box, grid_radius
+from ..kernels import Segments, row_pointers
+from ._grid_search import by_query, grid_radius, radius_around
 
 METHODS = ("auto", "tree", "grid")
 
@@ -51,9 +51,7 @@ def radius_pairs(
     apart = 3 * radius  # the graph is one more coordinate, further apart than the radius
     at, asked = _lifted(points, points_batch, apart), _lifted(queries, queries_batch, apart)
     found = cKDTree(asked).sparse_distance_matrix(cKDTree(at), radius, output_type="ndarray")
-    order = np.lexsort((found["j"], found["i"]))
-    pairs = np.stack([found["j"][order], found["i"][order]]).astype(np.int64)
-    return torch.from_numpy(pairs).to(points.device)
+    return _sorted(found["j"], found["i"], points.device)
 
 
 def nearest_pairs(
@@ -85,10 +83,7 @@ def nearest_pairs(
     # a graph of fewer points than k: what comes next is in another graph
     own = distance < apart / 2 if points_batch is not None else np.isfinite(distance)
     receivers = np.broadcast_to(np.arange(len(asked))[:, None], index.shape)[own]
-    senders = index[own]
-    order = np.lexsort((senders, receivers))
-    pairs = np.stack([senders[order], receivers[order]]).astype(np.int64)
-    return torch.from_numpy(pairs).to(points.device)
+    return _sorted(index[own], receivers, points.device)
 
 
 def radius_graph(
@@ -115,8 +110,8 @@ def nearest_graph(
 
 def pair_segments(pairs: Tensor, num_receivers: int) -> Segments:
     """Pairs `[2, m]` by receiver, for the segment reductions."""
-    count = torch.bincount(pairs[1], minlength=num_receivers)
-    return Segments(torch.cat([count.new_zeros(1), count.cumsum(0)]), pairs[1])
+    counts = torch.bincount(pairs[1], minlength=num_receivers)
+    return Segments(row_pointers(counts), pairs[1])
 
 
 def _grid_nearest(
@@ -127,18 +122,11 @@ def _grid_nearest(
     queries_batch: Tensor | None,
 ) -> Tensor:
     """Balls that grow until each holds k points (or all of its graph), then the nearest of them."""
-    own = (
-        torch.zeros_like(points[:, 0], dtype=torch.int64) if points_batch is None else points_batch
-    )
-    asked = (
-        torch.zeros_like(queries[:, 0], dtype=torch.int64)
-        if queries_batch is None
-        else queries_batch
-    )
+    own, asked = _graph(points, points_batch), _graph(queries, queries_batch)
     graphs = int(max(own.max(), asked.max())) + 1
     wanted = torch.bincount(own, minlength=graphs).clamp(max=k)[asked]
     left = torch.nonzero(wanted > 0).squeeze(1)
-    radius = count_per_box(points, own, k)
+    radius = radius_around(points, own, k)
     parts = []
     while len(left):
         pairs = grid_radius(points, queries[left], radius, own, asked[left])
@@ -146,17 +134,30 @@ def _grid_nearest(
         full = count >= wanted[left]
         pairs = pairs[:, full[pairs[1]]]
         distance = (points[pairs[0]] - queries[left[pairs[1]]]).norm(dim=1)
-        order = distance.argsort(stable=True)
-        order = order[pairs[1][order].argsort(stable=True)]
-        pairs = pairs[:, order]
-        start = torch.cat([count.new_zeros(1), torch.where(full, count, 0).cumsum(0)])
+        pairs = pairs[:, by_query(pairs, distance)]
+        start = row_pointers(torch.where(full, count, 0))
         rank = torch.arange(pairs.shape[1], device=pairs.device) - start[pairs[1]]
         pairs = pairs[:, rank < k]
         parts.append(torch.stack([pairs[0], left[pairs[1]]]))
         left, radius = left[~full], 2 * radius
     found = torch.cat(parts, dim=1)
-    order = found[0].argsort(stable=True)
-    return found[:, order[found[1][order].argsort(stable=True)]]
+    return found[:, by_query(found, found[0])]
+
+
+def _graph(points: Tensor, batch: Tensor | None) -> Tensor:
+    """Graph of each point `[n]`."""
+    return torch.zeros(len(points), dtype=torch.int64).to(points.device) if batch is None else batch
+
+
+def _sorted(
+    senders: np.typing.NDArray[np.integer],
+    receivers: np.typing.NDArray[np.integer],
+    device: torch.device,
+) -> Tensor:
+    """Pairs `[2, m]`, sorted by receiver, then by sender."""
+    order = np.lexsort((senders, receivers))
+    pairs = np.stack([senders[order], receivers[order]]).astype(np.int64)
+    return torch.from_numpy(pairs).to(device)
 
 
 def _lifted(points: Tensor, batch: Tensor | None, apart: float) -> np.typing.NDArray[np.float64]:

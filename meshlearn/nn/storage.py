@@ -61,6 +61,18 @@ def read_card(path: str | Path) -> dict[str, Any]:
     return card
 
 
+def read_config(path: str | Path, kind: type[nn.Module]) -> dict[str, Any]:
+    """Arguments that build the model of a file again.
+
+    Raises:
+        MeshError: there is no card, or it is that of a model of another class.
+    """
+    card = read_card(path)
+    if card["model"] != kind.__name__:
+        raise MeshError(f"{path} holds a {card['model']}, not a {kind.__name__}")
+    return dict(card["config"])
+
+
 def load_weights(path: str | Path, model: nn.Module) -> None:
     """Fill a model with the weights in `PATH.safetensors`.
 
@@ -68,9 +80,7 @@ def load_weights(path: str | Path, model: nn.Module) -> None:
         MeshError: the file is missing, damaged, or of a model of another class or size.
     """
     file = Path(path).with_suffix(".safetensors")
-    card = read_card(file)
-    if card["model"] != type(model).__name__:
-        raise MeshError(f"{file} holds a {card['model']}, not a {type(model).__name__}")
+    read_config(file, type(model))  # the class is right
     try:
         state = load_file(file)
     except OSError as error:

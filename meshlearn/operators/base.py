@@ -23,10 +23,10 @@ from ..fem import Dirichlet
 from ..fem.dirichlet import gathered
 from ..mesh import Mesh, MeshError
 from ..nn import local_size
-from ..nn.storage import load_weights, read_card, save_model
+from ..nn.storage import load_weights, read_config, save_model
 from .conserve import with_integral
 from .sites import resampled
-from .variables import Variable, checked_fields
+from .variables import Variable, checked_fields, columns_of
 
 Fields = Mapping[str, Tensor]
 Conditions = Mapping[str, Sequence[Dirichlet]]
@@ -174,15 +174,24 @@ class Operator(nn.Module, ABC):
         Raises:
             MeshError: no such weights, or those of another class; see also `load_operator`.
         """
-        card = read_card(path)
-        if card["model"] != cls.__name__:
-            raise MeshError(f"{path} holds a {card['model']}, not a {cls.__name__}")
+        config = read_config(path, cls)
         try:
-            model = cls(**card["config"])
+            model = cls(**config)
         except TypeError as error:
             raise MeshError(f"the card of {path} does not fit {cls.__name__}: {error}") from error
         load_weights(path, model)
         return model.eval()
+
+    def _check_nodal(self) -> None:
+        """That the sites are the nodes, for networks that know no others."""
+        if self.element == "P2":
+            raise MeshError(f"a {type(self).__name__} has its sites at the nodes: no P2 fields")
+
+    def _check_dim(self, mesh: Mesh) -> None:
+        """That a mesh has the dimension of the configuration, for networks made for one."""
+        dim = self.config["dim"]
+        if mesh.dim != dim:
+            raise MeshError(f"the operator is for {dim}D, the mesh is {mesh.dim}D")
 
     def _held(
         self, mesh: Mesh, variable: Variable, bcs: Conditions
@@ -209,9 +218,8 @@ class Operator(nn.Module, ABC):
         for variable, values in zip(self.inputs, given, strict=True):
             columns.append(resampled(mesh, variable.element, self.element, values.double()))
         fields = (torch.cat(columns, dim=1) - self.input_mean) / self.input_scale
-        parts, start = [fields], 0
-        for variable, pair in zip(self.outputs, held, strict=True):
-            own = slice(start, start := start + variable.width)
+        parts = [fields]
+        for (variable, own), pair in zip(columns_of(self.outputs), held, strict=True):
             if pair is None:
                 parts.append(mesh.pos.new_zeros(count, 2 * variable.width))
                 continue
@@ -229,9 +237,8 @@ class Operator(nn.Module, ABC):
         held: list[tuple[Tensor, Tensor] | None],
         integrals: Fields,
     ) -> dict[str, Tensor]:
-        out, start = {}, 0
-        for variable, pair in zip(self.outputs, held, strict=True):
-            own = slice(start, start := start + variable.width)
+        out = {}
+        for (variable, own), pair in zip(columns_of(self.outputs), held, strict=True):
             columns = resampled(mesh, self.element, variable.element, result[:, own])
             free = torch.ones_like(columns, dtype=torch.bool)
             if pair is not None and self.boundary == "exact":

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ..fem import FunctionSpace, assemble, dot, grad, solve
 from ..fem.p1 import lumped_mass
 from ..fem.sparse import csr_matrix, csr_values, rows_of
-from ..kernels import gather, segment_softmax, segment_sum
+from ..kernels import gather, row_pointers, segment_softmax, sparse_dense
 from ..mesh import Mesh, MeshError
 from ..nn import mlp, segments
 from .base import Operator
@@ -83,10 +83,9 @@ def step(mesh: Mesh, values: Tensor, generator: Generator, dt: float, scheme: st
     """
     if scheme not in SCHEMES:
         raise MeshError(f"scheme must be one of {SCHEMES}, got {scheme!r}")
-    edge_index = mesh.topology.edge_index
     if scheme == "explicit":
-        terms = gather(values, edge_index[0]) * generator.edge.to(values)[:, None]
-        change = segment_sum(terms, segments(mesh)) + generator.node.to(values)[:, None] * values
+        moved = sparse_dense(generator.edge.to(values), values, segments(mesh).sparsity)
+        change = moved + generator.node.to(values)[:, None] * values
         return values + dt * change
     order, rowptr, columns = _with_diagonal(mesh)
     entries = torch.cat([-dt * generator.edge.double(), 1 - dt * generator.node.double()])[order]
@@ -121,8 +120,7 @@ class GraphDiffusion(Operator):
         steps: int = 16,
     ) -> None:
         super().__init__(inputs, outputs, boundary)
-        if self.element == "P2":
-            raise MeshError("a GraphDiffusion has its sites at the nodes: no P2 fields")
+        self._check_nodal()
         for name, value, known in (("kind", kind, KINDS), ("scheme", scheme, SCHEMES)):
             if value not in known:
                 raise MeshError(f"{name} must be one of {known}, got {value!r}")
@@ -179,7 +177,7 @@ def _with_diagonal(mesh: Mesh) -> tuple[Tensor, Tensor, Tensor]:
         row, column = torch.cat([receiver, own]), torch.cat([sender, own])
         order = (row * mesh.num_nodes + column).argsort()
         counts = torch.bincount(row, minlength=mesh.num_nodes)
-        return order, torch.cat([counts.new_zeros(1), counts.cumsum(0)]), column[order]
+        return order, row_pointers(counts), column[order]
 
     found = mesh.topology.remember("edges_with_diagonal", build)
     return cast("tuple[Tensor, Tensor, Tensor]", found)

@@ -129,8 +129,7 @@ class GraphKernelNetwork(Operator):
         weights: str = "volume",
     ) -> None:
         super().__init__(inputs, outputs, boundary)
-        if self.element == "P2":
-            raise MeshError("a GraphKernelNetwork has its sites at the nodes: no P2 fields")
+        self._check_nodal()
         if weights not in WEIGHTS:
             raise MeshError(f"weights must be one of {WEIGHTS}, got {weights!r}")
         options = {"dim": dim, "radius": radius, "width": width, "blocks": blocks}
@@ -145,8 +144,7 @@ class GraphKernelNetwork(Operator):
 
     def prepare(self, mesh: Mesh) -> Neighbourhood:
         """The balls around the nodes."""
-        if mesh.dim != self.config["dim"]:
-            raise MeshError(f"the operator is for {self.config['dim']}D, the mesh is {mesh.dim}D")
+        self._check_dim(mesh)
         return neighbourhood(mesh, self.config["radius"], self.config["weights"])
 
     def process(self, mesh: Mesh, nodes: Tensor, prepared: Neighbourhood) -> Tensor:

@@ -23,7 +23,7 @@ from ..mesh import Mesh, MeshError
 from ..nn import MeshBlock, mlp, pair_segments, radius_graph, segments
 from .base import Fields, Operator
 from .sites import site_graph
-from .variables import Variable
+from .variables import Variable, columns_of
 
 
 class MeshGraphNet(Operator):
@@ -54,8 +54,7 @@ class MeshGraphNet(Operator):
         world: str | None = None,
     ) -> None:
         super().__init__(inputs, outputs, boundary)
-        if self.element == "P2":
-            raise MeshError("a MeshGraphNet has its sites at the nodes: no P2 fields")
+        self._check_nodal()
         if noise < 0 or world_radius < 0:
             raise MeshError(f"noise and world_radius are not negative: {noise}, {world_radius}")
         moved = [v for v in self.inputs if v.name == world]
@@ -75,11 +74,10 @@ class MeshGraphNet(Operator):
 
     def perturbed(self, fields: Fields, rng: np.random.Generator) -> dict[str, Tensor]:
         """Inputs with the noise of training added; those of a task come from its generator."""
-        out, start = {}, 0
-        for variable in self.inputs:
+        out = {}
+        for variable, own in columns_of(self.inputs):
             values = fields[variable.name]
-            scale = self.input_scale[start : start + variable.width].double().cpu().numpy()
-            start += variable.width
+            scale = self.input_scale[own].double().cpu().numpy()
             drawn = rng.normal(size=(values.numel() // variable.width, variable.width)) * scale
             noise = torch.from_numpy(self.config["noise"] * drawn).to(values)
             out[variable.name] = values + noise.reshape(values.shape)
@@ -87,22 +85,20 @@ class MeshGraphNet(Operator):
 
     def process(self, mesh: Mesh, nodes: Tensor, prepared: Any) -> Tensor:
         """See `Operator`."""
-        dim, radius = self.config["dim"], self.config["world_radius"]
-        if mesh.dim != dim:
-            raise MeshError(f"the operator is for {dim}D, the mesh is {mesh.dim}D")
+        self._check_dim(mesh)
         edge_index, by_receiver = mesh.topology.edge_index, segments(mesh)
         edges = self.encode_edges(self._offsets(mesh.pos, edge_index))
         near = world = None
         if self.encode_world is not None:
             place = self._world(mesh, nodes)
-            near = world_edges(mesh, place, radius)
+            near = world_edges(mesh, place, self.config["world_radius"])
             both = [self._offsets(mesh.pos, near), self._offsets(place, near)]
             world = self.encode_world(torch.cat(both, dim=1))
         hidden = self.encode_nodes(nodes)
+        by_world = None if near is None else pair_segments(near, mesh.num_nodes)
         for k, block in enumerate(self.blocks):
             hidden, edges = block(hidden, edges, edge_index, by_receiver)
             if near is not None:
-                by_world = pair_segments(near, mesh.num_nodes)
                 hidden, world = self.world_blocks[k](hidden, world, near, by_world)
         return self.decode(hidden)
 
@@ -112,9 +108,7 @@ class MeshGraphNet(Operator):
 
     def _world(self, mesh: Mesh, nodes: Tensor) -> Tensor:
         """Positions in the world: the displacement is among the node features, scaled."""
-        start = 0
-        for variable in self.inputs:
-            own = slice(start, start := start + variable.width)
+        for variable, own in columns_of(self.inputs):
             if variable.name == self.config["world"]:
                 return mesh.pos + nodes[:, own] * self.input_scale[own] + self.input_mean[own]
         return mesh.pos

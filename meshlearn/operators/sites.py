@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..fem import FunctionSpace
 from ..fem.assemble import cell_pattern
-from ..kernels import Segments
+from ..kernels import Segments, Sparsity, entry_rows, row_pointers
 from ..mesh import Mesh, MeshError
 from ..nn import Hierarchy, Level, Prolongation, segments
 
@@ -102,9 +102,9 @@ def _level(mesh: Mesh, element: str) -> Level:
         raise MeshError("operators on P2 need triangles or tetrahedra")
     pattern = cell_pattern(space, space)
     rows = pattern.rowptr.diff()
-    receiver = torch.repeat_interleave(torch.arange(len(rows), device=rows.device), rows)
+    receiver = entry_rows(pattern.rowptr)
     others = pattern.columns != receiver  # every row has its diagonal
-    rowptr = torch.cat([rows.new_zeros(1), (rows - 1).cumsum(0)])
+    rowptr = row_pointers(rows - 1)
     edge_index = torch.stack([pattern.columns[others], receiver[others]])
     return Level(edge_index.long(), Segments(rowptr.long(), edge_index[1].long()))
 
@@ -116,8 +116,4 @@ def _edges_from_nodes(mesh: Mesh) -> Prolongation:
     weight = torch.ones(len(coarse), dtype=torch.float64, device=edges.device)
     weight[n:] = 0.5
     ends = n + 2 * torch.arange(len(edges) + 1, device=edges.device)
-    order = coarse.argsort(stable=True)
-    count = torch.bincount(coarse, minlength=n)
-    columns = Segments.from_rowptr(torch.cat([count.new_zeros(1), count.cumsum(0)]))
-    rows = Segments.from_rowptr(torch.cat([nodes, ends]))
-    return Prolongation(coarse, weight, rows, order, columns, nodes)
+    return Prolongation(Sparsity(torch.cat([nodes, ends]), coarse, n), weight, nodes)

@@ -22,13 +22,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..kernels import segment_mean
 from ..mesh import Mesh, MeshError
 from ..nn import (
     Hierarchy,
-    Level,
     MultiscaleNet,
     coarsened_hierarchy,
+    mean_distances,
     nested_hierarchy,
 )
 from .base import Operator
@@ -116,16 +115,10 @@ class SPON(Operator):
 
     def process(self, mesh: Mesh, nodes: Tensor, prepared: Hierarchy) -> Tensor:
         """See `Operator`."""
-        if mesh.dim != self.config["dim"]:
-            raise MeshError(f"the operator is for {self.config['dim']}D, the mesh is {mesh.dim}D")
+        self._check_dim(mesh)
         points = site_points(mesh, self.element)
         # edge features are in local units: the network is told what they are
-        size = (_local_size(points, prepared.levels[0]) / self.typical_size).log()
+        finest = prepared.levels[0]
+        length = mean_distances(points, finest.edge_index, finest.segments)
+        size = (length / self.typical_size).log()[:, None]
         return self.net.on_levels(prepared, points, torch.cat([nodes, size.float()], dim=1))
-
-
-def _local_size(points: Tensor, level: Level) -> Tensor:
-    """Mean distance to the neighbours `[n, 1]`."""
-    sender, receiver = level.edge_index
-    length = (points[sender] - points[receiver]).norm(dim=1, keepdim=True)
-    return segment_mean(length, level.segments)

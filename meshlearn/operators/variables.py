@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -79,6 +80,12 @@ class Variable:
     def shaped(self, columns: Tensor) -> Tensor:
         """Columns `[n, width]` as the field is given to the outside, `[n]` or `[n, k]`."""
         return columns if self.components else columns[:, 0]
+
+
+def columns_of(variables: Sequence[Variable]) -> list[tuple[Variable, slice]]:
+    """Each variable with its columns in a table of all, side by side."""
+    ends = list(accumulate((v.width for v in variables), initial=0))
+    return [(v, slice(*ends[k : k + 2])) for k, v in enumerate(variables)]
 
 
 def checked_fields(

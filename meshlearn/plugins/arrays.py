@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,8 +13,9 @@ Array = NDArray[Any]
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-_DIM = {"line": 1, "triangle": 2, "quad": 2}
-_DIM |= dict.fromkeys(("tetra", "hexahedron", "wedge", "pyramid"), 3)
+DIM = {"line": 1, "triangle": 2, "quad": 2}
+DIM |= dict.fromkeys(("tetra", "hexahedron", "wedge", "pyramid"), 3)
+"""Dimension of each cell type."""
 _FIRST_CORNER = {
     "line": (0, 1),
     "triangle": (0, 1, 2),
@@ -133,7 +134,7 @@ def oriented(cells: Mapping[str, IntArray], points: FloatArray) -> dict[str, Int
     """
     out = {}
     for name, nodes in cells.items():
-        if points.shape[1] != _DIM[name]:
+        if points.shape[1] != DIM[name]:
             out[name] = nodes
             continue
         corner = points[nodes[:, list(_FIRST_CORNER[name])]]
@@ -160,20 +161,3 @@ def nodal(values: Any, count: int, what: str = "the field") -> FloatArray:
     if bad.any():
         raise PluginError(f"{what} is not finite at node {int(np.flatnonzero(bad)[0])}")
     return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
-
-
-def from_corners(cells: Iterable[IntArray], values: Iterable[FloatArray], count: int) -> FloatArray:
-    """Nodal values `[count, k]` from those at the corners of cells.
-
-    Args:
-        cells: nodes `[c, vertices]`.
-        values: `[c, vertices, k]`; where cells differ, the last one decides.
-        count: number of nodes.
-    """
-    out: FloatArray | None = None
-    for nodes, at in zip(cells, values, strict=True):
-        if out is None:
-            out = np.full((count, at.shape[2]), np.nan)
-        out[nodes.reshape(-1)] = at.reshape(-1, at.shape[2])
-    assert out is not None
-    return out

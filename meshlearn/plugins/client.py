@@ -61,7 +61,7 @@ class Client:
         self._link, self._open = link, True
         try:
             self._send(wire.Message("hello", {"protocol": wire.PROTOCOL, "token": token}))
-            answer = self._receive(greeting=True)
+            answer = self._receive()
             protocol = answer.values.get("protocol")
             if protocol != wire.PROTOCOL:
                 raise ServerGoneError(
@@ -283,12 +283,10 @@ class Client:
         with self._closing():
             self._link.send(message, self.timeout)
 
-    def _receive(self, *, greeting: bool = False) -> wire.Message:
+    def _receive(self) -> wire.Message:
         with self._closing():
             answer = self._link.receive(self.timeout)
         if answer.kind == "error":
-            if greeting:
-                self.close()
             raise RemoteError(str(answer.values.get("message", "the server gave no reason")))
         return answer
 
@@ -301,26 +299,23 @@ class Client:
             why = self._link.obituary()
             self.close()
             raise ServerGoneError(f"the server is gone ({why})") from error
-        except wire.ProtocolError:
-            self.close()
-            raise
-        except (TimeoutError, KeyboardInterrupt):
+        except (wire.ProtocolError, TimeoutError, KeyboardInterrupt):
             self.close()
             raise
 
 
 @contextlib.contextmanager
-def as_client(remote: Client | str | Path | int) -> Iterator[Client]:
+def as_client(remote: Client | str | Path | int | None) -> Iterator[Client]:
     """The client that a `remote=` argument means.
 
     Args:
         remote: a client, which stays open; or, for the length of the block, a Unix socket, a port,
-            or else the Python to start a server with.
+            or else the Python to start a server with (None: see `Client.start`).
     """
     if isinstance(remote, Client):
         yield remote
         return
-    if isinstance(remote, int) or Path(remote).is_socket():
+    if isinstance(remote, int) or (remote is not None and Path(remote).is_socket()):
         client = Client.connect(remote)
     else:
         client = Client.start(remote)
@@ -341,9 +336,8 @@ def adapt(
 
     Args:
         points, cells, tags, field: see `Client.adapt`.
-        remote: see `as_client`; by default a server is started as by `Client.start()`.
+        remote: see `as_client`.
         options: of `Client.adapt`.
     """
-    chosen = remote if remote is not None else os.environ.get(PYTHON) or sys.executable
-    with as_client(chosen) as client:
+    with as_client(remote) as client:
         return client.adapt(points, cells, tags, field, **options)

@@ -80,7 +80,6 @@ def shortened(arrays: Arrays, pos: FloatArray) -> FloatArray:
             f"{worst:.3g}); repair the mesh first"
         )
     displacement, factor = pos - arrays.points, np.ones(len(pos))
-    halvings = np.zeros(len(pos), np.int64)
     while True:
         moved = arrays.points + factor[:, None] * displacement
         bad = []
@@ -93,9 +92,8 @@ def shortened(arrays: Arrays, pos: FloatArray) -> FloatArray:
         hit = np.unique(np.concatenate(bad))
         if not len(hit):
             return np.where((factor == 1)[:, None], pos, moved)
-        halvings[hit] += 1
         factor[hit] *= 0.5
-        factor[halvings > _HALVINGS] = 0.0
+        factor[factor < 0.5**_HALVINGS] = 0.0
 
 
 def _straight(arrays: Arrays) -> Geometry:

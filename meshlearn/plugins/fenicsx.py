@@ -32,7 +32,8 @@ from .arrays import (
     by_number,
     nodal,
 )
-from .parallel import gather_numbered, gather_rows
+from .host import called
+from .parallel import gather_numbered, gather_rows, is_root, rows_before
 from .periodic import vertex_points
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ class _Host(common.Host):
 
     def nodal(self, function: Any) -> FloatArray | None:
         if not isinstance(function, Function):
-            return None if self.comm and self.comm.rank else self._given(function)
+            return self._given(function) if is_root(self.comm) else None
         element, _ = self._element(function)
         if element in ("P0", "discontinuous"):
             raise PluginError(
@@ -201,11 +202,7 @@ class _Host(common.Host):
             entities = np.ascontiguousarray(tags.indices[owned], dtype=np.int32)
             markers.append(np.asarray(tags.values)[owned].astype(np.int64))
             if dim == self._dim:
-                before = (
-                    0
-                    if self.comm is None
-                    else sum(self.comm.allgather(self._owned_cells)[: self.comm.rank])
-                )
+                before = rows_before(self.comm, self._owned_cells)
                 found.append(entities[:, None].astype(np.int64) + before)
                 continue
             nodes = self._facets(entities)[:, :width]
@@ -243,7 +240,7 @@ class _Host(common.Host):
         if theirs is not getattr(self._mesh, "_cpp_object", self._mesh):
             raise PluginError("the function belongs to another mesh")
         element = space.ufl_element()
-        family, degree = _called(element, "family_name", "family"), _called(element, "degree")
+        family, degree = called(element, "family_name", "family"), called(element, "degree")
         if family not in _LAGRANGE or space.dofmap.index_map_bs != space.dofmap.bs:
             raise PluginError(
                 f"functions of {family} elements are not supported, only Lagrange elements and "
@@ -316,9 +313,3 @@ def _real(values: Array) -> Array:
     if np.iscomplexobj(values):
         raise PluginError("the function is complex: give its real part, or its modulus")
     return values
-
-
-def _called(element: Any, *names: str) -> Any:
-    """An attribute of an element by its first name that there is; a method in older versions."""
-    found = next(getattr(element, name) for name in names if hasattr(element, name))
-    return found() if callable(found) else found

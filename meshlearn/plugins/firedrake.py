@@ -11,6 +11,7 @@ curved ones move by their coordinates. Parallel meshes are refused.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import firedrake as fd
@@ -18,6 +19,7 @@ import numpy as np
 
 from . import common
 from .arrays import Array, Arrays, FieldValues, FloatArray, Geometry, IntArray, PluginError, nodal
+from .host import called
 from .periodic import corner_columns, facets_at, pairs_of, split, vertex_points
 
 if TYPE_CHECKING:
@@ -44,11 +46,11 @@ class _Host(common.Host):
             raise PluginError(
                 f"the mesh is on {mesh.comm.size} ranks: this plug-in moves serial meshes only"
             )
-        name = _called(_called(mesh, "ufl_cell"), "cellname")
+        name = called(called(mesh, "ufl_cell"), "cellname")
         if name not in _CELLS:
             raise PluginError(f"cells of type {name} are not supported, only {', '.join(_CELLS)}")
         self._mesh, self._cell = mesh, _CELLS[name]
-        self._dim = int(_called(mesh, "topological_dimension"))
+        self._dim = int(called(mesh, "topological_dimension"))
 
     def arrays(self) -> Arrays:
         coordinates, linear = self._mesh.coordinates, self._linear()
@@ -95,14 +97,13 @@ class _Host(common.Host):
         self._set(state)
 
     def nodal(self, function: Any) -> FloatArray:
-        arrays = self.arrays()
         if not isinstance(function, fd.Function):
-            return nodal(function, len(arrays.points))
+            return nodal(function, len(self._numbering))
         shape = function.ufl_shape
         parts = [function] if shape == () else [function[k] for k in range(shape[0])]
         linear = self._linear()
         columns = [np.array(fd.Function(linear).interpolate(p).dat.data_ro) for p in parts]
-        return nodal(np.stack(columns, axis=1)[arrays.numbering], len(arrays.points))
+        return nodal(np.stack(columns, axis=1)[self._numbering], len(self._numbering))
 
     def values(self, function: Any) -> FieldValues:
         space = self._space(function)
@@ -128,6 +129,11 @@ class _Host(common.Host):
         self._space(function)
         vector: Array = function.dat.data
         return vector
+
+    @cached_property
+    def _numbering(self) -> IntArray:
+        """Vertex of each point `[n]`; no move changes it."""
+        return self.arrays().numbering
 
     def _set(self, coordinates: Array) -> None:
         data = self._mesh.coordinates.dat.data
@@ -201,7 +207,7 @@ def adapt(mesh: Any, guide: Any, **options: Any) -> common.Report:
 
 def _family(space: Any) -> tuple[str, int]:
     element = space.ufl_element()
-    return str(_called(element, "family")), int(_called(element, "degree"))
+    return str(called(element, "family")), int(called(element, "degree"))
 
 
 def _places(space: Any) -> FloatArray:
@@ -210,9 +216,3 @@ def _places(space: Any) -> FloatArray:
     element = getattr(element, "base_element", element)  # of a vector of them
     dual = element.fiat_equivalent.dual_basis()
     return np.array([next(iter(functional.get_point_dict())) for functional in dual])
-
-
-def _called(thing: Any, name: str) -> Any:
-    """An attribute that is a method in some versions."""
-    found = getattr(thing, name)
-    return found() if callable(found) else found

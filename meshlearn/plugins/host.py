@@ -8,6 +8,12 @@ from typing import Any
 from .arrays import Arrays, FieldValues, FloatArray
 
 
+def called(thing: Any, *names: str) -> Any:
+    """An attribute by its first name that there is; in some versions of a code it is a method."""
+    found = next(getattr(thing, name) for name in names if hasattr(thing, name))
+    return found() if callable(found) else found
+
+
 class Host(ABC):
     """A mesh of another code, as the loop sees it.
 

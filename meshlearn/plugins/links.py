@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -78,7 +79,7 @@ class ProcessLink:
 
     def send(self, message: wire.Message, timeout: float) -> None:
         """Write a message."""
-        with self._deadline(timeout):
+        with self._deadline(timeout), _pipes_raise():
             try:
                 wire.send(self._in.write, message)
                 self._in.flush()
@@ -92,7 +93,7 @@ class ProcessLink:
 
     def close(self) -> None:
         """Close the pipes, at which the server leaves, and wait for it."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), _pipes_raise():
             self._in.close()
         try:
             self.process.wait(_CLOSING)
@@ -164,7 +165,8 @@ class SocketLink:
         """Write a message."""
         self._socket.settimeout(timeout)
         try:
-            wire.send(self._socket.sendall, message)
+            with _pipes_raise():
+                wire.send(self._socket.sendall, message)
         except TimeoutError:
             raise TimeoutError(f"the server took nothing for {timeout:g} s") from None
         except OSError as error:
@@ -187,6 +189,26 @@ class SocketLink:
     def obituary(self) -> str:
         """All that a socket knows."""
         return "it closed the connection"
+
+
+@contextlib.contextmanager
+def _pipes_raise() -> Iterator[None]:
+    """Writing to a server that is gone raises, and does not end this process.
+
+    Python ignores SIGPIPE, but PETSc, also the one inside gmsh, makes it deadly again. It comes to
+    the thread that writes, so it is held back and taken here; its handler is left alone.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows has no such signal
+        yield
+        return
+    pipe = {signal.SIGPIPE}
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, pipe)
+    try:
+        yield
+    finally:
+        if pipe & signal.sigpending() and not pipe & blocked:
+            signal.sigwait(pipe)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 def read_exactly(source: socket.socket, count: int) -> bytes:

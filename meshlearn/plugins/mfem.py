@@ -10,6 +10,7 @@ Spaces and grid functions keep their numbers; assemble forms anew. A mesh with n
 from __future__ import annotations
 
 import ctypes
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import mfem.ser as mfem
@@ -116,15 +117,14 @@ class _Host(common.Host):
             self._mesh.NodesUpdated()
 
     def nodal(self, function: Any) -> FloatArray:
-        arrays = self.arrays()
         if not isinstance(function, mfem.GridFunction):
-            return nodal(function, len(arrays.points))
+            return nodal(function, len(self._numbering))
         name = self._space(function).FEColl().Name()
         if not name.startswith(("H1_", "Linear", "Quadratic")):
             raise PluginError(
                 f"functions of {name} have no values at the vertices; project one to H1 first"
             )
-        return self._table(function)[arrays.numbering]  # the first degrees of freedom of H1
+        return self._table(function)[self._numbering]  # the first degrees of freedom of H1
 
     def values(self, function: Any) -> FieldValues:
         space = self._space(function)
@@ -150,6 +150,11 @@ class _Host(common.Host):
         self._space(function)
         vector: Array = function.GetDataArray()
         return vector
+
+    @cached_property
+    def _numbering(self) -> IntArray:
+        """Vertex of each point `[n]`; no move changes it."""
+        return self.arrays().numbering
 
     def _geometry(self, order: dict[str, IntArray]) -> Geometry | None:
         nodes = self._mesh.GetNodes()

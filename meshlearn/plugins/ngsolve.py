@@ -16,7 +16,7 @@ import numpy as np
 
 from . import common
 from .arrays import Array, Arrays, FieldValues, FloatArray, IntArray, PluginError, by_number, nodal
-from .parallel import gather_numbered, gather_rows
+from .parallel import gather_numbered, gather_rows, is_root, rows_before
 
 if TYPE_CHECKING:
     from ..mesh import Mesh
@@ -107,7 +107,7 @@ class _Host(common.Host):
 
     def nodal(self, function: Any) -> FloatArray | None:
         if not isinstance(function, ngs.CoefficientFunction):
-            return nodal(function, self._count) if self._is_root else None
+            return nodal(function, self._count) if is_root(self.comm) else None
         if function.is_complex:
             raise PluginError("the function is complex: give its real part, or its modulus")
         columns = [self._at_vertices(part) for part in _components(function)]
@@ -133,18 +133,13 @@ class _Host(common.Host):
             if element == "P1":
                 vector[:] = column[self._numbers]
             else:
-                before = [] if self.comm is None else self.comm.allgather(len(vector))
-                begin = sum(before[: self.comm.rank]) if self.comm is not None else 0
+                begin = rows_before(self.comm, len(vector))
                 vector[:] = column[begin : begin + len(vector)]
 
     def coefficients(self, function: Any) -> Array:
         _scalars(function)  # what it cannot transfer it need not keep
         vector: Array = function.vec.FV().NumPy()
         return vector
-
-    @property
-    def _is_root(self) -> bool:
-        return self.comm is None or self.comm.rank == 0
 
     def _place(self, points: FloatArray) -> None:
         self._points[:] = points

@@ -11,12 +11,23 @@ from .arrays import Array, PluginError
 
 Result = TypeVar("Result")
 
-_FAILURES = (ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError)
+FAILURES = (ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError)
+"""What work that is given a wrong mesh or setting raises."""
 
 
 def size(comm: Any) -> int:
     """Number of ranks."""
     return 1 if comm is None else int(comm.size)
+
+
+def is_root(comm: Any) -> bool:
+    """Whether this is rank 0."""
+    return comm is None or comm.rank == 0
+
+
+def rows_before(comm: Any, count: int) -> int:
+    """How many rows the ranks before this one have, of which this one has `count`."""
+    return 0 if size(comm) == 1 else sum(comm.allgather(count)[: comm.rank])
 
 
 def on_root(comm: Any, work: Callable[[], Result]) -> Result:
@@ -32,7 +43,7 @@ def on_root(comm: Any, work: Callable[[], Result]) -> Result:
     if comm.rank == 0:
         try:
             result = work()
-        except _FAILURES as error:
+        except FAILURES as error:
             failure = error
     said = comm.bcast(None if failure is None else str(failure), root=0)
     if failure is not None:

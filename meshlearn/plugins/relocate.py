@@ -13,7 +13,6 @@ from ..mesh import Mesh, MeshError
 from ..monitors import Field, Monitor
 from ..movers import Mover
 from ..movers.base import Progress
-from .pairs import together
 
 if TYPE_CHECKING:
     from ..movers.constraints import Slide
@@ -109,25 +108,18 @@ def relocate(
     report: dict[str, Any] = {}
     while done < wish.iterations:
         found = mover.move(
-            mesh, monitor, fixed=fixed, slide=slide, start=current, progress=progress
+            mesh,
+            monitor,
+            fixed=fixed,
+            slide=slide,
+            periodic=() if pairs is None else pairs,
+            start=current,
+            progress=progress,
         )
         current, done = found.mesh, done + 1
         report = found.report.as_dict()
         seconds += found.report.seconds
-        if pairs is not None and len(pairs):
-            current = together(mesh, current, pairs, fixed, slide)
-            report |= _measured(mesh, current)
         if found.report.converged:
             break
     assert current is not None
     return current, {**report, "moves": done, "seconds": seconds}
-
-
-def _measured(mesh: Mesh, moved: Mesh) -> dict[str, Any]:
-    """What of a report changes when positions do."""
-    return {
-        "min_volume_ratio": float((moved.volumes() / mesh.volumes()).min()),
-        "min_quality": float(moved.quality("mean_ratio").min()),
-        "inverted_cells": len(moved.inverted_cells()),
-        "max_displacement": float((moved.pos - mesh.pos).norm(dim=1).max()),
-    }

@@ -254,21 +254,19 @@ def _mesh(request: wire.Message) -> Mesh:
 
 
 def _wish(request: wire.Message) -> Wish:
-    values = request.values
-    fixed: Any = values.get("fixed", ())
-    if "fixed" in request.arrays:
-        fixed = torch.from_numpy(request.arrays["fixed"])
-    numbers = {
-        name: None if values.get(name) is None else float(values[name])
-        for name in ("strength", "smoothing", "theta")
+    given = {name: value for name, value in request.values.items() if value is not None}
+    wish: dict[str, Any] = {
+        name: form(given[name]) for name, form in _FORMS.items() if name in given
     }
-    return Wish(
-        monitor=str(values.get("monitor", "hessian")),
-        mover=str(values.get("mover", "variational")),
-        fixed=fixed,
-        slide=str(values.get("slide", "flat")),
-        iterations=int(values.get("iterations", 1)),
-        strength=numbers["strength"],
-        smoothing=numbers["smoothing"],
-        theta=numbers["theta"],
-    )
+    if "fixed" in request.arrays:
+        wish["fixed"] = torch.from_numpy(request.arrays["fixed"])
+    return Wish(**wish)
+
+
+_FORMS: dict[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(("monitor", "mover", "slide"), str),
+    "fixed": tuple,
+    "iterations": int,
+    **dict.fromkeys(("strength", "smoothing", "theta"), float),
+}
+"""Types of the members of a wish."""

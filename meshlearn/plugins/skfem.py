@@ -9,6 +9,7 @@ anew after a move.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,7 +61,6 @@ class _Host(common.Host):
                 f"{type(mesh).__name__}"
             )
         self._mesh, self._cell = mesh, _CELLS[mesh.elem.refdom]
-        self._vertex: IntArray | None = None  # of each point, where the mesh is periodic
 
     def arrays(self) -> Arrays:
         mesh, cell = self._mesh, self._cell
@@ -102,9 +102,8 @@ class _Host(common.Host):
         vars(self._mesh).pop("_cached_mapping", None)
 
     def nodal(self, function: Any) -> FloatArray:
-        arrays = self.arrays()
         if not isinstance(function, tuple):
-            return nodal(function, len(arrays.points))
+            return nodal(function, len(self._numbering))
         basis, vector = self._function(function)
         name, components = _element(basis.elem)
         if name not in ("P1", "P2"):
@@ -112,7 +111,7 @@ class _Host(common.Host):
                 f"functions of {name} elements have no values at the nodes; project them to a "
                 "continuous Lagrange element first"
             )
-        dofs = basis.nodal_dofs[:components, arrays.numbering]
+        dofs = basis.nodal_dofs[:components, self._numbering]
         values: FloatArray = np.asarray(vector)[dofs].T
         return values
 
@@ -130,6 +129,11 @@ class _Host(common.Host):
     def coefficients(self, function: Any) -> Array:
         vector: Array = self._function(function)[1]
         return vector
+
+    @cached_property
+    def _numbering(self) -> IntArray:
+        """Vertex of each point `[n]`; no move changes it."""
+        return self.arrays().numbering
 
     def _function(self, function: Any) -> tuple[Any, Array]:
         if not isinstance(function, tuple) or len(function) != 2:

@@ -29,8 +29,9 @@ from vtkmodules.vtkCommonCore import vtkOutputWindow, vtkPoints
 from vtkmodules.vtkCommonDataModel import vtkUnstructuredGrid
 from vtkmodules.vtkFiltersCore import vtkProbeFilter
 
-from meshlearn.plugins.arrays import Arrays, FloatArray, IntArray, PluginError, nodal, oriented
+from meshlearn.plugins.arrays import DIM, Arrays, FloatArray, IntArray, PluginError, nodal, oriented
 from meshlearn.plugins.client import Client
+from meshlearn.plugins.parallel import FAILURES
 
 try:
     from paraview.util.vtkAlgorithm import smdomain, smproperty, smproxy
@@ -53,8 +54,6 @@ _TYPES = {
     13: ("wedge", 6),
     14: ("pyramid", 5),
 }
-_DIM = {"line": 1, "triangle": 2, "quad": 2}
-_FAILURES = (ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 _FLAT = 1e-12
 """Height over length below which a mesh is plane."""
 
@@ -120,7 +119,7 @@ class AdaptMesh(VTKPythonAlgorithmBase):
         grid = vtkUnstructuredGrid.GetData(inputs[0])
         try:
             moved = self._moved(grid)
-        except _FAILURES as error:
+        except FAILURES as error:
             vtkOutputWindow.GetInstance().DisplayErrorText(f"Adapt mesh: {error}\n")
             return 0
         vtkUnstructuredGrid.GetData(outputs).ShallowCopy(moved)
@@ -184,13 +183,13 @@ def _cells(grid: Any) -> dict[str, IntArray]:
         what = f"cells of VTK type {unknown[0]}" if unknown else "a grid without cells"
         raise PluginError(f"{what} cannot be adapted; triangulate them first")
     found = {_TYPES[t][0]: t for t in np.unique(types).tolist() if t in _TYPES}
-    top = max(_DIM.get(name, 3) for name in found)
+    top = max(DIM[name] for name in found)
     return {
         name: nodes[offsets[:-1][types == code][:, None] + np.arange(_TYPES[code][1])].astype(
             np.int64
         )
         for name, code in found.items()
-        if _DIM.get(name, 3) == top
+        if DIM[name] == top
     }
 
 
@@ -200,7 +199,7 @@ def _plane_or_space(points: FloatArray, cells: dict[str, IntArray]) -> int:
     Raises:
         PluginError: a surface that is not in a plane of constant z.
     """
-    dim = max(_DIM.get(name, 3) for name in cells)
+    dim = max(DIM[name] for name in cells)
     extent = np.ptp(points, axis=0)
     if (extent[dim:] > _FLAT * extent.max()).any():
         raise PluginError("surfaces in space cannot be adapted, only plane meshes in x and y")

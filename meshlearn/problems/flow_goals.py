@@ -8,6 +8,7 @@ Acta Numerica 10 (2001); Braack & Richter, Comput. Fluids 35 (2006), for the sam
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,8 +25,8 @@ from ..fem import (
 )
 from ..fem.facets import tagged_facets
 from ..mesh import MeshError
-from .flow import FlowSolution, convection, creeping, discretised
-from .navier_stokes import NavierStokes
+from .flow import FlowSolution, convection, discretised
+from .navier_stokes import NavierStokes, momentum, tangent
 
 
 def force_estimate(
@@ -50,24 +51,18 @@ def force_estimate(
     Raises:
         MeshError: a body force, other elements, or an enclosed flow without outlet.
     """
-    space, viscosity = solution.field.space, problem.viscosity
+    space = solution.field.space
     if problem.body is not None:
         raise MeshError("force_estimate is for flows without a body force")
     if space.blocks[0].name != "P2":
         raise MeshError("force_estimate needs a flow with Taylor-Hood elements")
-    if discretised(problem, solution.mesh, "taylor-hood").enclosed:
-        raise MeshError("force_estimate is cannot fix the pressure of a flow without an outlet")
-
-    def slope(u: Any, v: Any, w: Any) -> Any:
-        # Newton's linearisation: with the load below its residual is that of the flow itself.
-        at = w.flow[0]
-        return creeping(viscosity, u, v) + convection(at, u[0], v[0]) + convection(u[0], at, v[0])
+    discrete = discretised(problem, solution.mesh, "taylor-hood")
+    if discrete.enclosed:
+        raise MeshError("force_estimate cannot fix the pressure of a flow without an outlet")
 
     def load(v: Any, w: Any) -> Any:
-        return convection(w.flow[0], w.flow[0], v[0])
-
-    def momentum(u: Any, v: Any, w: Any) -> Any:
-        return creeping(viscosity, u, v) + convection(u[0], u[0], v[0])
+        # With Newton's linearisation on the other side the residual is that of the flow itself.
+        return convection(w.u[0], w.u[0], v[0])
 
     # 1 on the body in the flow's own elements: in others the force would be another functional.
     dofs = space.facet_dofs(tagged_facets(space.mesh, tag), block=0)
@@ -75,7 +70,8 @@ def force_estimate(
     body = Field(space, torch.zeros_like(solution.field.dofs).index_fill(0, dofs, 1.0))
 
     def figure(field: Field) -> Tensor:
-        rest = residual(momentum, field.space, field.dofs, degree=3 * field.space.degree - 1)
+        form, degree = partial(momentum, discrete), 3 * field.space.degree - 1
+        rest = residual(form, field.space, field.dofs, degree=degree)
         return -scale * (rest @ reinterpolate(body, field.space))
 
     def conditions(target: FunctionSpace) -> list[Dirichlet]:
@@ -87,4 +83,5 @@ def force_estimate(
         ]
 
     still = Field(space, solution.field.dofs.detach())
-    return goal_estimate(space, still.dofs, slope, load, figure, conditions, flow=still)
+    slope = partial(tangent, discrete)
+    return goal_estimate(space, still.dofs, slope, load, figure, conditions, u=still)

@@ -40,6 +40,7 @@ from ..fem import (
 )
 from ..fem.elimination import reduction
 from ..fem.linearise import jacobian, residual
+from ..fem.p1 import basis_gradients
 from ..fem.sparse import plus
 from ..mesh import CELL_TYPES, Mesh, MeshError
 from .advection import Advection
@@ -257,12 +258,10 @@ class MovingAdvection(Moving):
         largest = 0.0
         for nodes in old.cells.values():
             for mesh in (old, new):
-                corners = mesh.pos[nodes]
-                others = torch.linalg.inv(corners[:, 1:] - corners[:, :1])
-                slopes = torch.cat([-others.sum(dim=2, keepdim=True), others], dim=2)
+                slopes = basis_gradients(mesh.pos, nodes)
                 for speed in speeds:
                     relative = (speed * flow - motion)[nodes]
-                    share = torch.einsum("cnj,cji->cni", relative, slopes).abs().sum(dim=2)
+                    share = torch.einsum("cnj,cij->cni", relative, slopes).abs().sum(dim=2)
                     largest = max(largest, float(share.max()))
         return dt * largest * old.dim / 2 * (2 * self.degree + 1)
 

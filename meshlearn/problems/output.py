@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -66,9 +66,7 @@ def write_fields(
     return Path(path)
 
 
-def plot_fields(
-    mesh: Mesh, path: str | Path, values: Mapping[str, Tensor], label: str, unit: str = ""
-) -> Path:
+def plot_fields(mesh: Mesh, path: str | Path, values: Mapping[str, Tensor], label: str) -> Path:
     """Draw node or cell fields of one kind into a PNG, a panel each, with one colour scale.
 
     Args:
@@ -76,7 +74,6 @@ def plot_fields(
         path: ends in .png.
         values: by the title of their panel, `[n]` or `[n_cells]`; of vectors `[n, k]` the length.
         label: of the colour bar.
-        unit: what the title of a panel begins with.
 
     Raises:
         MeshError: another suffix, or a folder that cannot be written.
@@ -84,10 +81,32 @@ def plot_fields(
     from ..mesh.drawing import Panel, save  # pyvista takes a second to import
 
     panels = [
-        Panel(mesh, unit + title, field.norm(dim=1) if field.dim() > 1 else field, label)
+        Panel(mesh, title, field.norm(dim=1) if field.dim() > 1 else field, label)
         for title, field in values.items()
     ]
     return save(panels, path)
+
+
+def plot_series(
+    mesh: Mesh,
+    path: str | Path,
+    times: Tensor,
+    values: Callable[[int], Tensor],
+    label: str,
+    panels: int,
+) -> Path:
+    """Draw some of the states, from the first to the last, into a PNG.
+
+    Args:
+        mesh: the mesh of all states.
+        path: ends in .png.
+        times: `[k]`.
+        values: gives the field of a state, see `plot_fields`.
+        label: of the colour bar.
+        panels: how many states.
+    """
+    fields = {f"t = {float(times[k]):.4g}": values(k) for k in spread(len(times), panels)}
+    return plot_fields(mesh, path, fields, label)
 
 
 def chosen(name: str, fields: Mapping[str, Tensor]) -> Tensor:

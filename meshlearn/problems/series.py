@@ -15,7 +15,7 @@ from ..fem import Field, FunctionSpace, assemble_linear
 from ..fem.time import run
 from ..mesh import Mesh, MeshError
 from .base import Function, Solution
-from .output import nodal_values, plot_fields, spread, write_series
+from .output import nodal_values, plot_series, write_series
 
 TimeFunction = Callable[[Tensor, Any], Tensor]
 """A torch function of positions `[m, d]` and time that returns `[m]`, or `[m, k]` for vectors."""
@@ -73,9 +73,8 @@ class Series:
 
     def plot(self, path: str | Path, panels: int = 3) -> Path:
         """Draw some of the states, from the first to the last, into a PNG."""
-        values = {f"{float(self.times[k]):.4g}": self[k].u for k in spread(len(self), panels)}
         label = "u" if self.u.dim() == 1 else "|u|"
-        return plot_fields(self.mesh, path, values, label, "t = ")
+        return plot_series(self.mesh, path, self.times, lambda k: self[k].u, label, panels)
 
 
 def at_time(function: TimeFunction, time: float) -> Function:

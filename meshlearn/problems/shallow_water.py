@@ -34,7 +34,7 @@ from ..fem import (
 )
 from ..mesh import Mesh, MeshError
 from .base import Function, as_function
-from .output import nodal_values, plot_fields, spread, write_series
+from .output import nodal_values, plot_series, write_series
 from .series import TimeFunction, at_time, checked_steps
 
 Depth = float | Tensor | Function
@@ -142,11 +142,8 @@ class Waves:
 
     def plot(self, path: str | Path, panels: int = 3) -> Path:
         """Draw the elevation at some of the times, from the first to the last, into a PNG."""
-        values = {
-            f"{float(self.times[k]):.4g}": self.elevations[k, : self.mesh.num_nodes]
-            for k in spread(len(self.times), panels)
-        }
-        return plot_fields(self.mesh, path, values, "elevation", "t = ")
+        nodal = self.elevations[:, : self.mesh.num_nodes]
+        return plot_series(self.mesh, path, self.times, lambda k: nodal[k], "elevation", panels)
 
 
 class ShallowWater:

@@ -25,7 +25,7 @@ from ..fem.sparse import plus
 from ..mesh import Mesh, MeshError
 from .flow import Discrete, Element, Flow, FlowSolution, convection, creeping, discretised
 from .forces import reaction_force
-from .output import chosen, nodal_values, plot_fields, spread, write_series
+from .output import chosen, nodal_values, plot_series, write_series
 from .series import checked_steps
 
 _RATES = {1: (1.0, -1.0), 2: (1.5, -2.0, 0.5)}
@@ -77,11 +77,12 @@ class FlowSeries:
 
     def plot(self, path: str | Path, field: str = "speed", panels: int = 3) -> Path:
         """Draw "speed" or "pressure" at some times, from the first to the last, into a PNG."""
-        values = {}
-        for k in spread(len(self), panels):
+
+        def values(k: int) -> Tensor:
             known = {"speed": self[k].u.norm(dim=1), "pressure": self[k].p}
-            values[f"{float(self.times[k]):.4g}"] = chosen(field, known)
-        return plot_fields(self.space.mesh, path, values, field, "t = ")
+            return chosen(field, known)
+
+        return plot_series(self.space.mesh, path, self.times, values, field, panels)
 
 
 @dataclass(frozen=True)

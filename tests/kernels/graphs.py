@@ -41,6 +41,13 @@ class Kernel:
         ]
 
 
+def with_slopes(kernel: Kernel, graph: Segments, inputs: list[Tensor]) -> list[Tensor]:
+    """Result and gradients of the sum of its squares."""
+    leaves = [x.clone().requires_grad_() for x in inputs]
+    result = kernel.call(graph, *leaves)
+    return [result, *torch.autograd.grad(result.to(torch.float64).square().sum(), leaves)]
+
+
 def sender_of(graph: Segments) -> Tensor:
     """The senders, which these graphs have."""
     assert graph.sender is not None
@@ -71,6 +78,9 @@ KERNELS: dict[str, Kernel] = {
     "product": Kernel(("m", "nw"), lambda g, a, h: kernels.sparse_dense(a, h, g.sparsity)),
     "product, transposed": Kernel(
         ("m", "nw"), lambda g, a, h: kernels.sparse_dense(a, h, _transposed(g))
+    ),
+    "transposed product": Kernel(
+        ("m", "nw"), lambda g, a, h: kernels.sparse_transposed_dense(a, h, g.sparsity)
     ),
     "neighbours": Kernel(("nw",), lambda g, h: kernels.sparse_dense(None, h, g.sparsity)),
     "entry_dot": Kernel(("nw", "nw"), lambda g, a, b: kernels.entry_dot(a, b, g.sparsity)),

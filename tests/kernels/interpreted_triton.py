@@ -8,21 +8,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from graphs import KERNELS, Kernel, random_graph
+from graphs import KERNELS, random_graph, with_slopes
 
 from meshlearn import kernels
-from meshlearn.kernels import Scatter, Segments, Sparsity, use_backend
+from meshlearn.kernels import Scatter, Sparsity, use_backend
 from meshlearn.kernels.backend import backend_for, report
 
 COUNTS = [3, 0, 1, 0, 6, 2, 0]
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-5, torch.bfloat16: 4e-2}
-
-
-def with_slopes(kernel: Kernel, graph: Segments, inputs: list[torch.Tensor]) -> list[torch.Tensor]:
-    """Result and gradients of the sum of its squares."""
-    leaves = [x.clone().requires_grad_() for x in inputs]
-    result = kernel.call(graph, *leaves)
-    return [result, *torch.autograd.grad(result.to(torch.float64).square().sum(), leaves)]
 
 
 @pytest.mark.parametrize("name", sorted(KERNELS))

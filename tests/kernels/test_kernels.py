@@ -8,18 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshlearn import kernels
-from meshlearn.kernels import Scatter, Segments, Sparsity
+from meshlearn.kernels import Scatter, Sparsity
 
-from .graphs import KERNELS, Kernel, random_graph, segments_of, sender_of
+from .graphs import KERNELS, random_graph, segments_of, sender_of, with_slopes
 
 COUNTS = st.lists(st.integers(0, 5), min_size=1, max_size=12)
 NAMES = sorted(KERNELS)
-
-
-def slopes(kernel: Kernel, graph: Segments, inputs: list[torch.Tensor]) -> list[torch.Tensor]:
-    leaves = [x.clone().requires_grad_() for x in inputs]
-    result = kernel.call(graph, *leaves)
-    return [result, *torch.autograd.grad(result.to(torch.float64).square().sum(), leaves)]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -36,8 +30,8 @@ def test_first_and_second_derivatives(name: str, width: int) -> None:
 def test_float32_is_float64_rounded(counts: list[int], seed: int, width: int, name: str) -> None:
     graph, kernel = random_graph(counts, seed), KERNELS[name]
     inputs = kernel.make(graph, width, torch.float32, seed)
-    wanted = slopes(kernel, graph, [x.double() for x in inputs])
-    for a, b in zip(slopes(kernel, graph, inputs), wanted, strict=True):
+    wanted = with_slopes(kernel, graph, [x.double() for x in inputs])
+    for a, b in zip(with_slopes(kernel, graph, inputs), wanted, strict=True):
         assert a.dtype == torch.float32
         scale = float(b.detach().abs().max()) + 1 if b.numel() else 1
         assert torch.allclose(a.double(), b, rtol=0, atol=1e-5 * scale)
@@ -57,14 +51,28 @@ def test_bfloat16_is_rounded_at_the_end_only(name: str, width: int) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("width", [1, 3, 16, 64])
+def test_float32_is_kept_under_autocast(name: str, width: int) -> None:
+    graph, kernel = random_graph([3, 0, 1, 4], 1), KERNELS[name]
+    inputs = kernel.make(graph, width, torch.float32)
+    wanted = with_slopes(kernel, graph, inputs)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = with_slopes(kernel, graph, inputs)
+    for a, b in zip(found, wanted, strict=True):
+        assert a.dtype == torch.float32
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("counts", [[0], [0, 0, 0], [5], [0, 7, 0]])
 @pytest.mark.parametrize("width", [0, 1, 9])
 def test_empty_segments_and_isolated_nodes(name: str, counts: list[int], width: int) -> None:
     graph, kernel = random_graph(counts, 0), KERNELS[name]
     for dtype in (torch.float64, torch.float32, torch.bfloat16):
-        found = slopes(kernel, graph, kernel.make(graph, width, dtype))
+        found = with_slopes(kernel, graph, kernel.make(graph, width, dtype))
         assert all(bool(x.isfinite().all()) for x in found)
-        if len(found[0]) == len(counts) and name not in ("scatter", "product, transposed"):
+        by_sender = ("scatter", "product, transposed", "transposed product")
+        if len(found[0]) == len(counts) and name not in by_sender:
             empty = torch.tensor(counts) == 0
             assert bool((found[0][empty] == 0).all()) or name.startswith("gather")
 
@@ -95,6 +103,8 @@ def test_products_are_those_of_dense_matrices(
         dense.index_put_((graph.receiver, sender_of(graph)), a, accumulate=True)
         found = kernels.sparse_dense(a, h, graph.sparsity)
         assert torch.allclose(found, dense @ h, atol=tolerance)
+        found = kernels.sparse_transposed_dense(a, h, graph.sparsity)
+        assert torch.allclose(found, dense.T @ h, atol=tolerance)
         dots = kernels.entry_dot(h, 2 * h, graph.sparsity)
         wanted = (2 * h @ h.T)[graph.receiver, sender_of(graph)]
         assert torch.allclose(dots, wanted, atol=10 * tolerance)
@@ -114,8 +124,8 @@ def test_results_repeat_under_deterministic_algorithms(name: str) -> None:
     inputs = kernel.make(graph, 7, torch.float32)
     torch.use_deterministic_algorithms(True)
     try:
-        first = slopes(kernel, graph, inputs)
-        again = slopes(kernel, graph, inputs)
+        first = with_slopes(kernel, graph, inputs)
+        again = with_slopes(kernel, graph, inputs)
     finally:
         torch.use_deterministic_algorithms(False)
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))

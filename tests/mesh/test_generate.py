@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import math
+import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from types import ModuleType
 
@@ -432,6 +434,37 @@ def test_a_running_gmsh_keeps_its_models_and_options(running_gmsh: ModuleType) -
     assert running_gmsh.model.getCurrent() == "mine"
     assert running_gmsh.option.getNumber("Mesh.Algorithm") == 5
     assert running_gmsh.option.getNumber("Mesh.MeshSizeFactor") == 0.25
+
+
+def test_signals_stay_as_they_were() -> None:
+    """A handler of SIGTERM still works, and writing to a closed pipe is an error, not the end."""
+    script = """
+        import os, signal, threading
+        import meshlearn
+
+        told = []
+        signal.signal(signal.SIGTERM, lambda number, frame: told.append(number))
+        square = [[0, 0], [1, 0], [1, 1], [0, 1]]
+        thread = threading.Thread(target=meshlearn.generate.polygon, args=(square, 0.5))
+        thread.start()
+        thread.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert told == [signal.SIGTERM]
+        read, write = os.pipe()
+        os.close(read)
+        try:
+            os.write(write, b"x")
+        except BrokenPipeError:
+            print("as before")
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout == "as before\n", (done.returncode, done.stderr)
 
 
 def test_a_model_without_usable_cells_is_refused() -> None:

@@ -54,6 +54,20 @@ def test_partners_keep_their_offset_in_every_mover(mover: Variational) -> None:
     assert float(offsets(apart.mesh, "left", "right").abs().max()) > 1e-3
 
 
+def test_pairs_of_nodes_say_the_same_as_sides() -> None:
+    mesh = generate.rectangle(8, 8)
+    pairs = torch.stack([mesh.tagged_nodes(name) for name in ("left", "right")], dim=1)
+    assert torch.equal(mesh.pos[pairs[:, 0], 1], mesh.pos[pairs[:, 1], 1])
+    by_number = Variational().move(mesh, Function(wave), periodic=pairs)
+    by_name = Variational().move(mesh, Function(wave), periodic=["left:right"])
+    assert torch.equal(by_number.mesh.pos, by_name.mesh.pos)
+    assert ties(mesh, pairs[:0]) is not None
+    with pytest.raises(MeshError, match="pairs name node 81, but there are 81 nodes"):
+        ties(mesh, pairs + 81 - int(pairs[0, 0]))
+    with pytest.raises(MeshError, match=r"pairs must be nodes \[k, 2\], got shape \[9\]"):
+        ties(mesh, pairs[:, 0])
+
+
 def test_the_optimiser_keeps_them_too() -> None:
     mesh = generate.rectangle(8, 8)
     generator = torch.Generator().manual_seed(0)

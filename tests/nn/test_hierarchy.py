@@ -159,9 +159,9 @@ def test_bad_input_is_named() -> None:
 def transported(scale: Hierarchy, other: Mesh, new: torch.Tensor) -> Hierarchy:
     """The hierarchy of the renumbered mesh: only the finest nodes have other numbers."""
     p = scale.prolongations[0]
-    n, k = p.rows.size, p.columns.size
+    n, k = p.pattern.height, p.pattern.width
     dense = torch.zeros(n, k, dtype=torch.float64)
-    dense[new[p.rows.receiver], p.coarse] = p.weight
+    dense[new[p.pattern.row], p.pattern.columns] = p.weight
     step = _prolongation(sp.csr_array(dense.numpy()), new[p.picked].numpy(), torch.device("cpu"))
     first = type(scale.levels[0])(other.edge_index, segments(other))
     return Hierarchy((first, *scale.levels[1:]), (step, *scale.prolongations[1:]))

@@ -188,6 +188,46 @@ def test_a_server_that_dies_is_named() -> None:
         client.adapt(np.ones((3, 2)), {"triangle": [[0, 1, 2]]}, field=np.ones(3))
 
 
+def test_a_deadly_sigpipe_is_an_error_all_the_same(tmp_path: Path) -> None:
+    """gmsh and PETSc put the signal back to what ends the process."""
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nexit 1\n")
+    python.chmod(0o755)
+    script = """
+        import signal, socket, sys
+        from meshlearn.plugins.links import ProcessLink, SocketLink
+        from meshlearn.plugins.wire import Message, StreamEndError
+
+        def fails(link):
+            try:
+                for _ in range(3):  # the first may still be taken
+                    link.send(Message("hello"), 10.0)
+            except StreamEndError:
+                link.close()
+                return True
+
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        link = ProcessLink(sys.argv[1])
+        link.process.wait()
+        assert fails(link)
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            link = SocketLink(listener.getsockname()[1], 10.0)
+            listener.accept()[0].close()
+            assert fails(link)
+        assert signal.getsignal(signal.SIGPIPE) is signal.SIG_DFL
+        assert not signal.pthread_sigmask(signal.SIG_BLOCK, []) and not signal.sigpending()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script), str(python)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr or done.returncode
+
+
 def test_the_last_words_of_a_server_are_told(tmp_path: Path) -> None:
     """A Python without this package."""
     python = tmp_path / "python"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ..reorder import z_order
+
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 
@@ -91,8 +93,4 @@ def _morton_order(points: FloatArray) -> IntArray:
     low = points.min(axis=0)
     extent = np.maximum(points.max(axis=0) - low, np.finfo(float).tiny)
     cell = np.minimum((points - low) / extent * 2.0**bits, 2.0**bits - 1).astype(np.int64)
-    key = np.zeros(len(points), np.int64)
-    for bit in range(bits):
-        for axis in range(k):
-            key |= ((cell[:, axis] >> bit) & 1) << (bit * k + axis)
-    return np.argsort(key, kind="stable")
+    return z_order(cell, bits)

@@ -123,6 +123,14 @@ def read(
     return mesh if reorder is None else mesh.reordered(reorder)
 
 
+def check_file(path: Path) -> None:
+    """Raise `MeshError` unless there is a file at a path."""
+    if path.is_dir():
+        raise MeshError(f"{path} is a directory, not a mesh file")
+    if not path.exists():
+        raise MeshError(f"{path} does not exist")
+
+
 def read_parts(path: Path, *, format: str | None = None) -> tuple[meshio.Mesh, list[str]]:
     """Blocks, sets and fields of a file, before the rules of `convert.rules` are applied.
 
@@ -133,10 +141,7 @@ def read_parts(path: Path, *, format: str | None = None) -> tuple[meshio.Mesh, l
         MeshError: no such file, not a mesh, damaged or incomplete.
     """
     chosen = find_format(path, format)
-    if path.is_dir():
-        raise MeshError(f"{path} is a directory, not a mesh file")
-    if not path.exists():
-        raise MeshError(f"{path} does not exist")
+    check_file(path)
     lost: list[str] = []
     try:
         found = chosen.read(path, lost)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import itertools
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -67,8 +70,7 @@ def session() -> Iterator[Any]:
     gmsh = load()
     running = bool(gmsh.isInitialized())
     if not running:
-        # Signals stay Python's: gmsh's own handler would outlive the session.
-        gmsh.initialize(readConfigFiles=False, interruptible=False)
+        start(gmsh)
     saved = {name: gmsh.option.getNumber(name) for name in _OPTIONS}
     models = set(gmsh.model.list())
     current = gmsh.model.getCurrent()
@@ -89,6 +91,37 @@ def session() -> Iterator[Any]:
                 gmsh.option.setNumber(name, value)
         else:
             gmsh.finalize()
+
+
+def start(gmsh: Any) -> None:
+    """Initialise gmsh, with the handlers of all signals as they were.
+
+    gmsh's own handler of SIGINT would outlive the session, and the PETSc inside gmsh puts SIGTERM,
+    SIGHUP, SIGPIPE and those of errors back to ending the process.
+    """
+    with _signals_kept():
+        gmsh.initialize(readConfigFiles=False, interruptible=False)
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Put the handlers of all signals back, those too that are not Python's, from any thread."""
+    if os.name != "posix":
+        yield
+        return
+    sigaction = ctypes.CDLL(None).sigaction
+    kept = {number: ctypes.create_string_buffer(_SIGACTION) for number in signal.valid_signals()}
+    for number, handler in kept.items():
+        sigaction(int(number), None, handler)
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            sigaction(int(number), handler, None)
+
+
+_SIGACTION = 256
+"""Bytes: more than any system's `struct sigaction`."""
 
 
 def load() -> Any:

@@ -66,5 +66,5 @@ def _split(pos: _grid.Floats, quads: _grid.Ints) -> _grid.Ints:
     first = np.linalg.norm(pos[quads[:, 0]] - pos[quads[:, 2]], axis=1)
     second = np.linalg.norm(pos[quads[:, 1]] - pos[quads[:, 3]], axis=1)
     short = (first <= second * (1 + 1e-9))[:, None, None]
-    one, other = quads[:, [[0, 1, 2], [0, 2, 3]]], quads[:, [[0, 1, 3], [1, 2, 3]]]
+    one, other = (_grid.triangles(quads, way).reshape(-1, 2, 3) for way in ("right", "left"))
     return np.where(short, one, other).reshape(-1, 3)

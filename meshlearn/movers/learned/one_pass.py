@@ -13,7 +13,7 @@ from ...fem.p1 import simplices
 from ...mesh import Mesh, MeshError
 from ...monitors import Monitor
 from ...monitors.base import checked
-from ...nn.storage import load_weights, read_card, save_model
+from ...nn.storage import load_weights, read_config, save_model
 from ..base import Mover, Outcome, Progress
 from ..constraints import Freedom
 from ..equidistribution import density
@@ -62,10 +62,7 @@ class OnePass(Mover):
         Raises:
             MeshError: no such weights, or not those of this mover.
         """
-        card = read_card(path)
-        if card["model"] != cls.kind.__name__:
-            raise MeshError(f"{path} holds a {card['model']}, not a {cls.kind.__name__}")
-        network = cls.kind(**card["config"])
+        network = cls.kind(**read_config(path, cls.kind))
         load_weights(path, network)
         return cls(network)
 

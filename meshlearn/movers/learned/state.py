@@ -23,14 +23,14 @@ import torch
 from torch import Tensor
 
 from ...kernels import Segments
-from ...kernels.matrices import inverse
 from ...mesh import Mesh
 from ...monitors import Monitor, Sample
 from ...nn import segments
 from ..base import scatter_to_nodes
 from ..constraints import Freedom
+from ..corners import Shapes
 from ..energy import HuangKamenski
-from ..equidistribution import density
+from ..equidistribution import density, log_density_gradient
 from ..preconditioner import Preconditioner
 
 NODE_FEATURES = 12
@@ -62,7 +62,7 @@ class Problem:
         own = mesh.get("batch")
         self.graph = torch.zeros_like(mesh.pos[:, 0], dtype=torch.int64) if own is None else own
         self.graphs = int(self.graph.max()) + 1
-        self.reference_size = self.node_volumes(mesh.pos)
+        self.reference_size = self._node_volumes(self.energy.reference_volume)
         self.weight = self.reference_size / self._sum(self.reference_size)
         self.reference_length = self._offsets(mesh.pos).norm(dim=1)
         kind = torch.full((len(mesh.pos),), mesh.dim, device=mesh.pos.device)
@@ -70,9 +70,9 @@ class Problem:
         self.kind = torch.stack([kind == mesh.dim, (kind < mesh.dim) & (kind > 0), kind == 0], 1)
         self.simplex_graph = self.graph[self.energy.nodes[:, 0]]
 
-    def node_volumes(self, pos: Tensor) -> Tensor:
-        """Volume that belongs to each node `[n]`."""
-        return self._to_nodes(self.energy.weight * self.energy.volumes(pos))
+    def _node_volumes(self, volume: Tensor) -> Tensor:
+        """Volume that belongs to each node `[n]`, from those of the simplices."""
+        return self._to_nodes(self.energy.weight * volume)
 
     def _to_nodes(self, parts: Tensor) -> Tensor:
         """What simplices hold, in equal shares to their corners `[s] -> [n]`."""
@@ -108,36 +108,45 @@ class Problem:
         full = (pre.basis @ pre(flat)).reshape(force.shape)
         return torch.from_numpy(np.ascontiguousarray(full)).to(force)
 
-    def _recovered(self, value: Tensor, pos: Tensor) -> Tensor:
+    def _recovered(self, value: Tensor, shapes: Shapes) -> Tensor:
         """Volume-weighted mean of the gradients around each node `[n, ..., d]`."""
-        nodes = self.energy.nodes
-        inverted = inverse(self.energy.edges(pos))
-        flat = value.reshape(len(pos), -1)
+        nodes, inverted, count = self.energy.nodes, shapes.inverse, len(value)
+        flat = value.reshape(count, -1)
         jumps = [flat[nodes[:, j + 1]] - flat[nodes[:, 0]] for j in range(self.mesh.dim)]
-        volume = self.energy.weight * self.energy.volumes(pos)
+        volume = self.energy.weight * shapes.volume
         slopes = [
             torch.stack([inverted[j][k][:, None] * jump for j, jump in enumerate(jumps)]).sum(0)
             for k in range(self.mesh.dim)
         ]
         weighted = torch.stack(slopes, dim=2) * volume[:, None, None]
         corners = weighted[:, None].expand(-1, nodes.shape[1], -1, -1)
-        total = scatter_to_nodes(corners, nodes, len(pos))
-        share = scatter_to_nodes(volume[:, None].expand(-1, nodes.shape[1]), nodes, len(pos))
+        total = scatter_to_nodes(corners, nodes, count)
+        share = scatter_to_nodes(volume[:, None].expand(-1, nodes.shape[1]), nodes, count)
         return (total / share[:, None, None]).reshape(*value.shape, self.mesh.dim)
 
     def _offsets(self, pos: Tensor) -> Tensor:
         return pos[self.senders] - pos[self.receivers]
 
+    def place(self, pos: Tensor, hint: Tensor | None) -> Place:
+        """The energy at a valid position `[n, d]`."""
+        sample, shapes = self.monitor.sample(pos, hint), self.energy.shapes(pos)
+        share = self._to_nodes(self.energy.parts(shapes, sample.value))
+        return Place(pos, sample, shapes, share)
+
     def look(self, pos: Tensor, hint: Tensor | None) -> State:
         """Everything at a valid position `[n, d]`."""
-        sampled = self.monitor.sample(pos, hint)
+        return self.look_at(self.place(pos, hint))
+
+    def look_at(self, place: Place) -> State:
+        """The rest of what is known there; it also takes the elliptic solve there."""
+        pos, shapes, share = place.pos, place.shapes, place.energy
         # Where a node sits on a node of the monitor's mesh, the gradient there has no one value.
-        sample = replace(sampled, gradient=self._recovered(sampled.value, pos))
-        found = self.energy.evaluate(pos, sample)
-        share = self._to_nodes(found.parts)
-        self.preconditioner.deform(self.energy.deformation(pos).cpu().numpy())
+        gradient = self._recovered(place.sample.value, shapes)
+        sample = replace(place.sample, gradient=gradient)
+        found = self.energy.evaluate(pos, sample, shapes)
+        self.preconditioner.deform(self.energy.deformation(pos, shapes).cpu().numpy())
         d = self.mesh.dim
-        size = self.node_volumes(pos)
+        size = self._node_volumes(shapes.volume)
         local = size ** (1 / d)
         scale = self.mean(share / size, size)  # mean energy density of the graph
         rho = density(sample.value)
@@ -151,8 +160,9 @@ class Problem:
         largest = self.largest(strain.abs(), self.graph[self.receivers]) + _TINY
         strain = strain / largest[self.graph[self.receivers]]
         force = pull * (local / share)[:, None]
-        slope = _log_slope(sample, rho) * local[:, None]
-        log_rho = rho.log() - self.mean(rho.log(), self.reference_size)
+        slope = log_density_gradient(sample.value, sample.gradient) * local[:, None]
+        log_rho = rho.log()
+        log_rho = log_rho - self.mean(log_rho, self.reference_size)
         spread = self.mean(level**2, self.reference_size).sqrt()
         reach = smooth.norm(dim=1) / largest[self.graph] / local
         nodes = torch.stack(
@@ -206,12 +216,29 @@ class Problem:
 
 
 @dataclass(frozen=True)
+class Place:
+    """A position and its energy.
+
+    Attributes:
+        pos: `[n, d]`.
+        sample: the monitor there.
+        shapes: of the simplices there.
+        energy: each node's share of the energy `[n]`.
+    """
+
+    pos: Tensor
+    sample: Sample
+    shapes: Shapes
+    energy: Tensor
+
+
+@dataclass(frozen=True)
 class State:
     """A position and all that is known there.
 
     Attributes:
         pos: `[n, d]`.
-        sample: the monitor there.
+        sample: the monitor there, with its recovered gradient.
         energy: each node's share of the energy `[n]`.
         gradient: of the energy `[n, d]`.
         force: the gradient in local units, without what the sides do not allow `[n, d]`.
@@ -236,15 +263,6 @@ class State:
     nodes: Tensor
     edges: Tensor
     spread: Tensor
-
-
-def _log_slope(sample: Sample, rho: Tensor) -> Tensor:
-    """Gradient of the logarithm of the density `[n, d]`."""
-    if sample.value.dim() == 1:
-        return sample.gradient / rho[:, None]
-    # d log sqrt(det M) = tr(M^-1 dM) / 2
-    inverse = torch.linalg.inv(sample.value)
-    return torch.einsum("nij,njik->nk", inverse, sample.gradient) / 2
 
 
 def _stretch(value: Tensor, rho: Tensor, direction: Tensor, own: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..guard import halve
 from .state import Problem
 
 _KEEP = 0.1
@@ -31,17 +32,14 @@ def _factors(problem: Problem, pos: Tensor, displacement: Tensor) -> Tensor:
     floor = _KEEP * energy.volumes(pos)
     graph = problem.simplex_graph
     count = torch.bincount(graph, minlength=problem.graphs)
-    factor = torch.ones_like(pos[:, 0])
-    for _ in range(_GLOBAL):
-        bad = ~(energy.volumes(pos + factor[:, None] * displacement) > floor)
-        many = torch.bincount(graph[bad], minlength=problem.graphs) > _FEW * count
-        if not bool(many.any()):
-            break
-        factor = torch.where(many[problem.graph], factor / 2, factor)
+    factor, whole = torch.ones_like(pos[:, 0]), _GLOBAL
     halvings = torch.zeros_like(factor)
     while bool((bad := ~(energy.volumes(pos + factor[:, None] * displacement) > floor)).any()):
-        nodes = torch.unique(corners[bad])
-        halvings[nodes] += 1
-        factor[nodes] *= 0.5
-        factor[halvings > _LOCAL] = 0.0
+        many = torch.bincount(graph[bad], minlength=problem.graphs) > _FEW * count
+        if whole and bool(many.any()):
+            factor[many[problem.graph]] *= 0.5
+            whole -= 1
+        else:
+            halve(factor, halvings, torch.unique(corners[bad]), _LOCAL)
+            whole = 0
     return factor

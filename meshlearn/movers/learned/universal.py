@@ -23,10 +23,11 @@ from ..base import Mover, Outcome, Progress
 from ..constraints import Freedom
 from ..equidistribution import density
 from .network import MoverNet
-from .state import Problem, State
+from .state import Place, Problem
 from .step import advance
 
-_ATTEMPTS = 4
+_SHARES = (1.0, 1 / 4, 1 / 16, 1 / 64, 0.0)
+"""Of a step: the largest that does not raise the energy is taken."""
 _SLACK = 0.1
 """Energy over the lowest so far that a step may end with."""
 _SHIPPED = "universal_{}d"
@@ -90,38 +91,39 @@ class UniversalMover(Mover):
         with torch.no_grad():
             typical = float(density(checked(monitor.sample(start).value)).mean())
             problem = Problem(mesh, monitor, free, typical)
-            state = problem.look(start, None)
-            lowest = problem.total(state.energy)
+            place = problem.place(start, None)
+            lowest = problem.total(place.energy)
             for step in range(1, self.steps + 1):
+                state = problem.look_at(place)
                 displacement = network(problem, state)
                 share = displacement.norm(dim=1) / state.local
                 largest = problem.largest(share, problem.graph)
                 residual = float(largest.max())
                 if residual <= self.tol:
                     reason = f"no node would move by more than {self.tol:g} of its local size"
-                    return Outcome(state.pos, True, reason, step - 1, residual)
+                    return Outcome(place.pos, True, reason, step - 1, residual)
                 # In a batch the meshes stop one by one.
                 moving = (largest > self.tol)[problem.graph]
-                state = _safe(problem, state, displacement * moving[:, None], lowest)
-                lowest = torch.minimum(lowest, problem.total(state.energy))
+                place = _safe(problem, place, displacement * moving[:, None], lowest)
+                lowest = torch.minimum(lowest, problem.total(place.energy))
                 progress(step, residual)
         reason = f"{self.steps} network steps done"
-        return Outcome(state.pos, False, reason, self.steps, residual)
+        return Outcome(place.pos, False, reason, self.steps, residual)
 
 
-def _safe(problem: Problem, state: State, displacement: Tensor, lowest: Tensor) -> State:
+def _safe(problem: Problem, here: Place, displacement: Tensor, lowest: Tensor) -> Place:
     """The step, quartered for meshes whose energy it would raise, and left out if that is no help.
 
     Training leaves the energy some room: the error of a solve is not always lowest where it is.
     """
-    share = torch.ones_like(lowest)
-    for attempt in range(_ATTEMPTS + 1):
-        pos = advance(problem, state.pos, displacement * share[problem.graph][:, None])
-        new = problem.look(pos, state.sample.hint)
+    share, worse = torch.ones_like(lowest), torch.ones_like(lowest, dtype=torch.bool)
+    for smaller in _SHARES:
+        share[worse] = smaller
+        pos = advance(problem, here.pos, displacement * share[problem.graph][:, None])
+        new = problem.place(pos, here.sample.hint)
         worse = problem.total(new.energy) > (1 + _SLACK) * lowest
         if not bool(worse.any()):
             break
-        share = torch.where(worse, share / 4 if attempt + 1 < _ATTEMPTS else 0 * share, share)
     return new
 
 

@@ -12,6 +12,7 @@ multivariate Cauchy distribution of scale 1 / l.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +26,8 @@ from ...fem import Dirichlet, FunctionSpace, assemble, dot, grad, solve
 from ...mesh import Mesh, generate
 from ...operators import Variable
 from ..settings import Settings
-from .pool import Case, Make, Pool
+from ..shapes import edge_length, ring_area
+from .pool import Case, Pool
 
 Floats = NDArray[np.float64]
 Rng = np.random.Generator
@@ -68,7 +70,7 @@ class Darcy(Pool):
         super().__init__(Path(folder) / name, count)
         self.settings = settings
 
-    def maker(self) -> Make:
+    def maker(self) -> Callable[[int], Case]:
         """See `Pool`."""
         return partial(make_darcy, self.settings)
 
@@ -173,11 +175,5 @@ def _circle(centre: Floats | float, radius: float, corners: int = 12) -> Floats:
 
 
 def _meshed(rng: Rng, outer: Floats, holes: list[Floats], nodes: int) -> Mesh:
-    area = _area(outer) - sum(_area(hole) for hole in holes)
-    h = math.sqrt(2 * area / (math.sqrt(3) * nodes))
+    h = edge_length(ring_area(outer) - sum(ring_area(hole) for hole in holes), nodes)
     return generate.polygon(outer, h=h, holes=holes, seed=int(rng.integers(2**31)))
-
-
-def _area(ring: Floats) -> float:
-    after = np.roll(ring, -1, axis=0)
-    return float(abs((ring[:, 0] * after[:, 1] - ring[:, 1] * after[:, 0]).sum()) / 2)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ...mesh import Mesh, generate
 from ...problems import Helmholtz, named_problem
+from ..shapes import edge_length
 from .samples import manufactured
 from .solutions import Exact, random_solution
 
@@ -63,10 +64,10 @@ def polygons(count: int) -> Iterator[Case]:
     for k in range(count):
         rng = np.random.default_rng([_SEED + 1, k])
         corners = generate.random_polygon(int(rng.integers(3, 13)), seed=_SEED + k)
-        nodes = rng.integers(300, 1201)
+        nodes = int(rng.integers(300, 1201))
         x, y = corners.numpy().T
         area = abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
-        mesh = generate.polygon(corners, h=math.sqrt(2 * area / (math.sqrt(3) * nodes)), seed=k)
+        mesh = generate.polygon(corners, h=edge_length(area, nodes), seed=k)
         exact = random_solution(rng, corners.numpy().min(0), corners.numpy().max(0))
         yield Case(f"polygon {k}", mesh, manufactured(exact))
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ...mesh import Mesh, generate
+from ..shapes import edge_length, ring_area
 
 Rng = np.random.Generator
 
@@ -34,7 +35,9 @@ def random_mesh(rng: Rng, dim: int, nodes: int) -> Mesh:
 def _square(rng: Rng, nodes: int) -> Mesh:
     sides = np.array([1.0, rng.uniform(0.6, 1.0) if rng.random() < 0.5 else 1.0])
     corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * sides
-    return generate.polygon(corners, h=_size(sides.prod(), nodes), seed=int(rng.integers(2**31)))
+    return generate.polygon(
+        corners, h=edge_length(sides.prod(), nodes), seed=int(rng.integers(2**31))
+    )
 
 
 def _grid(rng: Rng, nodes: int) -> Mesh:
@@ -48,14 +51,16 @@ def _grid(rng: Rng, nodes: int) -> Mesh:
 def _polygon(rng: Rng, nodes: int) -> Mesh:
     corners = generate.random_polygon(int(rng.integers(3, 13)), seed=int(rng.integers(2**31)))
     return generate.polygon(
-        corners, h=_size(_area(corners.numpy()), nodes), seed=int(rng.integers(2**31))
+        corners, h=edge_length(ring_area(corners.numpy()), nodes), seed=int(rng.integers(2**31))
     )
 
 
 def _l_shape(rng: Rng, nodes: int) -> Mesh:
     a, b = rng.uniform(0.3, 0.7, 2)
     corners = np.array([[0, 0], [1, 0], [1, a], [b, a], [b, 1], [0, 1]])
-    return generate.polygon(corners, h=_size(_area(corners), nodes), seed=int(rng.integers(2**31)))
+    return generate.polygon(
+        corners, h=edge_length(ring_area(corners), nodes), seed=int(rng.integers(2**31))
+    )
 
 
 def _plate(rng: Rng, nodes: int) -> Mesh:
@@ -64,9 +69,9 @@ def _plate(rng: Rng, nodes: int) -> Mesh:
     holes = [
         _ring(rng, spots[k] + rng.uniform(-0.05, 0.05, 2), rng.uniform(0.06, 0.15)) for k in chosen
     ]
-    area = 1 - sum(_area(hole) for hole in holes)
+    area = 1 - sum(ring_area(hole) for hole in holes)
     square = [[0, 0], [1, 0], [1, 1], [0, 1]]
-    return generate.polygon(square, _size(area, nodes), holes, seed=int(rng.integers(2**31)))
+    return generate.polygon(square, edge_length(area, nodes), holes, seed=int(rng.integers(2**31)))
 
 
 def _channel(rng: Rng, nodes: int) -> Mesh:
@@ -74,7 +79,7 @@ def _channel(rng: Rng, nodes: int) -> Mesh:
     body = _ring(rng, np.array([rng.uniform(0.4, 0.9), rng.uniform(0.35, 0.65)]), 0.12)
     corners = np.array([[0, 0], [length, 0], [length, 1], [0, 1]])
     return generate.polygon(
-        corners, _size(length - _area(body), nodes), [body], seed=int(rng.integers(2**31))
+        corners, edge_length(length - ring_area(body), nodes), [body], seed=int(rng.integers(2**31))
     )
 
 
@@ -108,13 +113,3 @@ def _graded(pos: np.ndarray, rng: Rng) -> torch.Tensor:
     # Only boxes keep their shape; other domains become curved ones, which is as good.
     t = t + rng.uniform(-0.45, 0.45, pos.shape[1]) * np.sin(frequency * t) / frequency
     return torch.from_numpy(low + span * t)
-
-
-def _size(area: float, nodes: int) -> float:
-    """Edge length that fills an area with so many nodes of equilateral triangles."""
-    return math.sqrt(2 * area / (math.sqrt(3) * nodes))
-
-
-def _area(ring: np.ndarray) -> float:
-    following = np.roll(ring, -1, axis=0)
-    return float(abs((ring[:, 0] * following[:, 1] - ring[:, 1] * following[:, 0]).sum()) / 2)

@@ -1,15 +1,12 @@
 """The data set of UM2N: the unit square, sums of Gaussians, and the meshes to aim at.
 
 -lap u + u = f with u a sum of 1 to 6 Gaussians, on meshes of the square with edges of .05 to .055.
-A label is where our own Monge-Ampere mover takes the nodes. Sample k of a seed is always the same;
-samples are kept on disk.
+A label is where our own Monge-Ampere mover takes the nodes.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,9 +19,10 @@ from ...mesh import Mesh, generate
 from ...monitors import Monitor
 from ...movers import MongeAmpere
 from ...problems import Helmholtz
+from ..pool import CachedPool, State
 from .cases import um2n_gaussians
 from .published import um2n_monitor
-from .samples import Sample, manufactured, squared_error
+from .samples import Sample, manufactured, sample_state, squared_error
 
 _SQUARE = [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]
 _VERSION = 1
@@ -54,7 +52,7 @@ def unmoved(mesh: Mesh, monitor: Monitor) -> Tensor:
     return mesh.pos
 
 
-class SquarePool:
+class SquarePool(CachedPool[Labelled]):
     """The first `count` samples of a seed, kept in a folder.
 
     Args:
@@ -69,47 +67,23 @@ class SquarePool:
         self, folder: str | Path, seed: int, count: int, h: tuple[float, float], label: Label
     ) -> None:
         name = f"square_seed{seed}_h{h[0]:g}-{h[1]:g}_{label.__name__}_v{_VERSION}"
-        self.folder = Path(folder) / name
-        self.seed, self.count, self.h, self.label = seed, count, h, label
-        self._loaded: dict[int, Labelled] = {}
+        super().__init__(Path(folder) / name, count)
+        self.seed, self.h, self.label = seed, h, label
 
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, number: int) -> Labelled:
-        if number not in self._loaded:
-            self._make(number)
-            state = torch.load(_file(self.folder, number), weights_only=True)
-            mesh = Mesh.from_cells(state["pos"], state["cells"])
-            problem = _problem(_rng(self.seed, number, 1))
-            self._loaded[number] = Labelled(
-                mesh, problem, state["u"], state["error"], state["target"]
-            )
-        return self._loaded[number]
-
-    def __iter__(self) -> Iterator[Labelled]:
-        return (self[number] for number in range(self.count))
-
-    def prepare(self, workers: int, progress: Callable[[int, int], None] | None = None) -> None:
-        """Make all samples that are not there yet, with so many processes."""
-        missing = [k for k in range(self.count) if not _file(self.folder, k).exists()]
-        if workers <= 1:
-            self._report(map(self._make, missing), len(missing), progress)
-            return
-        make = partial(_cached, self.folder, self.seed, self.h, self.label)
-        with ProcessPoolExecutor(workers) as pool:
-            self._report(pool.map(make, missing, chunksize=4), len(missing), progress)
-
-    def _make(self, number: int) -> None:
-        _cached(self.folder, self.seed, self.h, self.label, number)
+    def maker(self) -> Callable[[int], Labelled]:
+        """See `CachedPool`."""
+        return partial(make_labelled, self.seed, h=self.h, label=self.label)
 
     @staticmethod
-    def _report(
-        made: Iterator[None], total: int, progress: Callable[[int, int], None] | None
-    ) -> None:
-        for done, _ in enumerate(made, 1):
-            if progress:
-                progress(done, total)
+    def state(item: Labelled) -> State:
+        """See `CachedPool`."""
+        return {**sample_state(item), "target": item.target}
+
+    def restored(self, number: int, state: State) -> Labelled:
+        """The functions are drawn again from the seed: only arrays are kept."""
+        mesh = Mesh.from_cells(state["pos"], state["cells"])
+        problem = _problem(_rng(self.seed, number, 1))
+        return Labelled(mesh, problem, state["u"], state["error"], state["target"])
 
 
 def make_labelled(seed: int, number: int, h: tuple[float, float], label: Label) -> Labelled:
@@ -131,26 +105,3 @@ def _rng(seed: int, number: int, stream: int) -> np.random.Generator:
 
 def _problem(rng: np.random.Generator) -> Helmholtz:
     return manufactured(um2n_gaussians(rng), 1.0)
-
-
-def _file(folder: Path, number: int) -> Path:
-    return folder / f"{number:06d}.pt"
-
-
-def _cached(folder: Path, seed: int, h: tuple[float, float], label: Label, number: int) -> None:
-    """Make a sample unless its file is there."""
-    file = _file(folder, number)
-    if file.exists():
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    sample = make_labelled(seed, number, h, label)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    state = {
-        "pos": sample.mesh.pos,
-        "cells": dict(sample.mesh.cells),
-        "u": sample.u,
-        "error": sample.error,
-        "target": sample.target,
-    }
-    torch.save(state, temporary)
-    temporary.replace(file)

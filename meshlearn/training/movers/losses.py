@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ...fem.p1 import simplex_volumes
 from ...mesh import Mesh
+from ...movers.equidistribution import density, log_density_gradient
 from ...movers.learned.state import Problem, State
 from ...problems import Helmholtz
 from .samples import squared_error
@@ -34,12 +35,9 @@ def energy(pos: Tensor, state: State) -> Tensor:
 def uniformity(problem: Problem, pos: Tensor, state: State) -> Tensor:
     """Mean over the nodes of the variance of log(m_K |K| / |K_0|) over the cells around them."""
     corners = problem.energy.nodes
-    value = state.sample.value
-    if value.dim() > 1:
-        value = torch.linalg.det(value).sqrt()
-        slope = value[:, None] * _log_gradient(state)
-    else:
-        slope = state.sample.gradient
+    value, slope = density(state.sample.value), state.sample.gradient
+    if slope.dim() > 2:
+        slope = value[:, None] * log_density_gradient(state.sample.value, slope)
     # First order in the motion: the monitor is sampled, not differentiated through.
     moving = value + (slope * (pos - pos.detach())).sum(dim=1)
     volume = simplex_volumes(pos, corners)
@@ -50,11 +48,6 @@ def uniformity(problem: Problem, pos: Tensor, state: State) -> Tensor:
     count = torch.bincount(flat, minlength=len(pos)).clamp(min=1)
     mean = torch.zeros_like(moving).index_add(0, flat, spread) / count
     return ((spread - mean[flat]) ** 2).mean()
-
-
-def _log_gradient(state: State) -> Tensor:
-    inverse = torch.linalg.inv(state.sample.value)
-    return torch.einsum("nij,njik->nk", inverse, state.sample.gradient) / 2
 
 
 def solution_error(mesh: Mesh, pos: Tensor, problem: Helmholtz, before: float) -> Tensor:

@@ -1,14 +1,8 @@
-"""Training samples of movers: a mesh, a problem with a known solution, and its first solve.
-
-Sample k of a seed is always the same; samples are made when asked for, by several processes if
-wanted, and kept on disk.
-"""
+"""Training samples of movers: a mesh, a problem with a known solution, and its first solve."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +15,7 @@ from ...fem import integrate
 from ...mesh import Mesh
 from ...problems import Helmholtz
 from ...problems.base import Solution
+from ..pool import CachedPool, State
 from .domains import random_mesh
 from .solutions import Exact, random_solution
 
@@ -85,7 +80,7 @@ def _problem(mesh: Mesh, seed: int, number: int) -> Helmholtz:
     return manufactured(exact, 0.0 if rng.random() < 0.7 else 1.0)
 
 
-class SamplePool:
+class SamplePool(CachedPool[Sample]):
     """The first `count` samples of a seed, kept in a folder.
 
     Args:
@@ -98,62 +93,29 @@ class SamplePool:
         self, folder: str | Path, seed: int, count: int, dim: int, nodes: tuple[int, int]
     ) -> None:
         name = f"{dim}d_seed{seed}_{nodes[0]}-{nodes[1]}_v{_VERSION}"
-        self.folder = Path(folder) / name
-        self.seed, self.count, self.dim, self.nodes = seed, count, dim, nodes
-        self._loaded: dict[int, Sample] = {}
+        super().__init__(Path(folder) / name, count)
+        self.seed, self.dim, self.nodes = seed, dim, nodes
 
-    def __len__(self) -> int:
-        return self.count
+    def maker(self) -> Callable[[int], Sample]:
+        """See `CachedPool`."""
+        return partial(make_sample, self.seed, dim=self.dim, nodes=self.nodes)
 
-    def __getitem__(self, number: int) -> Sample:
-        if number not in self._loaded:
-            _cached(self.folder, self.seed, self.dim, self.nodes, number)
-            self._loaded[number] = self._read(number)
-        return self._loaded[number]
+    @staticmethod
+    def state(item: Sample) -> State:
+        """See `CachedPool`."""
+        return sample_state(item)
 
-    def __iter__(self) -> Iterator[Sample]:
-        return (self[number] for number in range(self.count))
-
-    def prepare(self, workers: int, progress: Callable[[int, int], None] | None = None) -> None:
-        """Make all samples that are not there yet, with so many processes."""
-        make = partial(_cached, self.folder, self.seed, self.dim, self.nodes)
-        missing = [k for k in range(self.count) if not _file(self.folder, k).exists()]
-        if workers <= 1:
-            for done, number in enumerate(missing, 1):
-                make(number)
-                if progress:
-                    progress(done, len(missing))
-            return
-        with ProcessPoolExecutor(workers) as pool:
-            for done, _ in enumerate(pool.map(make, missing, chunksize=4), 1):
-                if progress:
-                    progress(done, len(missing))
-
-    def _read(self, number: int) -> Sample:
-        state = torch.load(_file(self.folder, number), weights_only=True)
+    def restored(self, number: int, state: State) -> Sample:
+        """The functions are drawn again from the seed: only arrays are kept."""
         mesh = Mesh.from_cells(state["pos"], state["cells"])
-        # The functions are drawn again from the seed: only arrays are kept.
-        problem = _problem(mesh, self.seed, number)
-        return Sample(mesh, problem, state["u"], state["error"])
+        return Sample(mesh, _problem(mesh, self.seed, number), state["u"], state["error"])
 
 
-def _file(folder: Path, number: int) -> Path:
-    return folder / f"{number:06d}.pt"
-
-
-def _cached(folder: Path, seed: int, dim: int, nodes: tuple[int, int], number: int) -> None:
-    """Make a sample unless its file is there."""
-    file = _file(folder, number)
-    if file.exists():
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    sample = make_sample(seed, number, dim, nodes)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    state = {
+def sample_state(sample: Sample) -> State:
+    """The arrays of a sample."""
+    return {
         "pos": sample.mesh.pos,
         "cells": dict(sample.mesh.cells),
         "u": sample.u,
         "error": sample.error,
     }
-    torch.save(state, temporary)
-    temporary.replace(file)

@@ -1,4 +1,4 @@
-"""Coordinates in HDF5 files: CGNS and MED as meshio reads them, and the .h5 beside our XDMF."""
+"""Coordinates in HDF5 files: CGNS and MED as meshio reads them."""
 
 from __future__ import annotations
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from pathlib import Path
 
 from ...errors import MeshError
-from ..registry import DAMAGE, find_format
+from ..registry import DAMAGE, check_file, find_format
 from ..replacing import replacing
 from . import gmsh, hdf5, text_formats, vtk
 from .slots import FloatArray, Slots
@@ -44,13 +43,12 @@ def find_slots(path: str | Path) -> Slots:
             f"the coordinates of {name} files cannot be replaced alone, only those of "
             f"{', '.join(_FINDERS)}; write the whole mesh instead"
         )
-    if not path.is_file():
-        raise MeshError(f"{path} is a directory" if path.is_dir() else f"{path} does not exist")
+    check_file(path)
     try:
         return _FINDERS[name](path)
     except MeshError as error:
         raise MeshError(f"cannot find the coordinates of {path}: {error}") from error
-    except (*DAMAGE, struct.error) as error:
+    except DAMAGE as error:
         raise MeshError(
             f"cannot find the coordinates of {path}: it is damaged ({error})"
         ) from error

@@ -35,8 +35,9 @@ class Plan:
         plain: the same as a layer.
         eps: of the norm.
         tile: rows of a tile.
-        keep: whether to keep the hidden layer and the input of the norm for the backward pass,
-            two rows for each row of x; otherwise they are computed again there.
+        keep: whether to keep the input of the norm for the backward pass, where it makes room for
+            the gradient of x; and the hidden layer, too, up to `_HIDDEN` bytes of it. What is not
+            kept is computed again.
         workspace: memory of the hidden layer, if it is kept.
     """
 
@@ -50,9 +51,17 @@ class Plan:
     workspace: Workspace
 
 
+_HIDDEN = 2**27
+"""Bytes of a hidden layer that is kept: writing and reading a larger one takes as long as computing
+it again in the cache."""
+
+
 @dataclass(frozen=True)
 class Rows:
-    """First layer, input of the norm, and its mean and reciprocal deviation, for some rows."""
+    """First layer, input of the norm, and its mean and reciprocal deviation, for some rows.
+
+    The first layer of one tile only, where it is not kept.
+    """
 
     first: Tensor
     z: Tensor
@@ -62,17 +71,25 @@ class Rows:
     @classmethod
     def empty(cls, rows: int, layers: Layers) -> Rows:
         """Room for them; for the hidden layer of all rows, that of the workspace."""
-        (width, hidden), dtype = layers.w2.shape, layers.w2.dtype
-        take = layers.plan.workspace.take if layers.plan.keep else torch.empty
-        first = take(rows, hidden, dtype=dtype)
+        (width, hidden), dtype, plan = layers.w2.shape, layers.w2.dtype, layers.plan
+        if plan.keep and rows * hidden * dtype.itemsize <= _HIDDEN:
+            first = plan.workspace.take(rows, hidden, dtype=dtype)
+        else:
+            first = torch.empty(min(rows, plan.tile), hidden, dtype=dtype)
         return cls(
             first,
             torch.empty(rows, width, dtype=dtype),
             *(layers.scale.new_empty(rows, 1) for _ in range(2)),
         )
 
+    @property
+    def whole(self) -> bool:
+        """Whether the hidden layer of all rows is there."""
+        return len(self.first) == len(self.z)
+
     def __getitem__(self, tile: slice) -> Rows:
-        return Rows(self.first[tile], self.z[tile], self.mean[tile], self.rstd[tile])
+        first = self.first[tile] if self.whole else self.first[: tile.stop - tile.start]
+        return Rows(first, self.z[tile], self.mean[tile], self.rstd[tile])
 
 
 @dataclass(frozen=True)
@@ -94,7 +111,18 @@ class Layers:
 
     def forward(self, x: Tensor, parts: tuple[Tensor, ...], tile: slice, rows: Rows) -> Tensor:
         """Fill `rows` for a tile of `x`; the normalised update `[rows, width]`."""
-        first, narrow = rows.first, x[tile].to(self.w1.dtype)
+        hidden = self.hidden(x, parts, tile, rows.first)
+        torch.addmm(self.b2, hidden, self.w2.t(), out=rows.z)
+        wide = rows.z.to(self.scale.dtype)
+        shape, eps = [len(self.scale)], self.plan.eps
+        normal, mean, rstd = torch.native_layer_norm(wide, shape, self.scale, self.shift, eps)
+        rows.mean.copy_(mean)
+        rows.rstd.copy_(rstd)
+        return normal
+
+    def hidden(self, x: Tensor, parts: tuple[Tensor, ...], tile: slice, first: Tensor) -> Tensor:
+        """Fill `first` with what its activation needs for the backward pass; the hidden layer."""
+        narrow = x[tile].to(self.w1.dtype)
         for k, (part, index) in enumerate(zip(parts, self.plan.indices, strict=True)):
             out = torch.empty_like(first) if k else first
             if index is None:
@@ -104,13 +132,7 @@ class Layers:
             if k:
                 first.add_(out)
         first.addmm_(narrow, self.w1.t())
-        torch.addmm(self.b2, self.plan.activation.apply(first), self.w2.t(), out=rows.z)
-        wide = rows.z.to(self.scale.dtype)
-        shape, eps = [len(self.scale)], self.plan.eps
-        normal, mean, rstd = torch.native_layer_norm(wide, shape, self.scale, self.shift, eps)
-        rows.mean.copy_(mean)
-        rows.rstd.copy_(rstd)
-        return normal
+        return self.plan.activation.apply(first)
 
     def backward(self, grad: Tensor, x: Tensor, rows: Rows, sums: Sums, out: Tensor) -> Tensor:
         """Gradient of the first layer, for a tile; `out` takes that of `x [rows, width]`."""
@@ -223,6 +245,8 @@ class TiledUpdate(torch.autograd.Function):
                 rows = _rows(saved, work, tile)
                 if saved is None:
                     layers.forward(x, parts, tile, rows)
+                elif not saved.whole:
+                    layers.hidden(x, parts, tile, rows.first)
                 grad = _arriving(plan, grad_y, grad_total, tile, wide)
                 inner = layers.backward(grad, x[tile], rows, sums, grad_x[tile]).to(wide)
                 for index, to_part in zip(plan.indices, to_parts, strict=True):
@@ -230,7 +254,7 @@ class TiledUpdate(torch.autograd.Function):
                         to_part[tile] = inner
                     else:
                         to_part.index_add_(0, index[tile], inner)
-            if saved is not None:
+            if saved is not None and saved.whole:
                 plan.workspace.give(saved.first)
         found = [sums.w1, sums.w2, sums.b2, sums.scale, sums.shift, *to_parts]
         return None, grad_x, *(g.to(t.dtype) for g, t in zip(found, tensors, strict=True))

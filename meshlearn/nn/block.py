@@ -26,8 +26,9 @@ AGGREGATIONS = ("sum", "mean", "max")
 class MeshBlock(nn.Module):
     """One edge update and one node update, both residual.
 
-    On the CPU both run in tiles of rows with a backward pass of their own (see `_tiled`); on other
-    devices, and under `torch.compile`, as plain layers. The results are the same.
+    On the CPU both run in tiles of rows with a backward pass of their own (see `_tiled`), which
+    computes large hidden layers again; on other devices, and under `torch.compile`, as plain
+    layers. The results are the same.
 
     Args:
         width: of node and edge features.

@@ -15,10 +15,17 @@ from torch_geometric.nn import MessagePassing
 
 from meshlearn.kernels import Segments
 from meshlearn.mesh import Mesh, generate
-from meshlearn.nn import LayerNorm, MeshBlock, segments
+from meshlearn.nn import LayerNorm, MeshBlock, _tiled, segments
 from meshlearn.nn._tiled import Workspace
 from meshlearn.nn.block import AGGREGATIONS
 from meshlearn.nn.mlp import ACTIVATIONS
+
+
+@pytest.fixture(params=[0, 2**20], ids=["hidden layer not kept", "hidden layer kept"])
+def room(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Bytes of a hidden layer that is kept."""
+    monkeypatch.setattr(_tiled, "_HIDDEN", request.param)
+    return int(request.param)
 
 
 class Reference(MessagePassing):
@@ -83,6 +90,7 @@ def test_the_block_is_the_plain_layer(
         assert far(one, two) <= tolerance
 
 
+@pytest.mark.usefixtures("room")
 @pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize("tile", [0, 16, 2048])
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
@@ -117,6 +125,7 @@ def test_gradients_where_only_one_result_is_used(part: int) -> None:
         assert far(one, two) <= 1e-11
 
 
+@pytest.mark.usefixtures("room")
 @pytest.mark.parametrize("recompute", [False, True])
 def test_a_second_backward_pass_gives_the_same(recompute: bool) -> None:
     # the first one overwrites what was kept
@@ -197,6 +206,7 @@ def test_layer_norm_gradients_are_right_in_bfloat16() -> None:
     assert torch.allclose(grads[0], grads[1], rtol=2e-2)
 
 
+@pytest.mark.usefixtures("room")
 @pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize("tile", [0, 512])
 def test_gradients_under_bfloat16_autocast_are_those_of_float32(recompute: bool, tile: int) -> None:
@@ -245,6 +255,14 @@ def test_the_hidden_layer_is_used_again_and_never_while_it_is_needed() -> None:
     assert room.take(10, 4, torch.float64).dtype == torch.float64
     room.give(one)
     assert copy.deepcopy(room)._free is None
+
+
+def test_a_large_hidden_layer_takes_no_room(room: int) -> None:
+    mesh = generate.rectangle(8, 8)
+    block = MeshBlock(8, tile=16).double()
+    nodes, edges = (x.requires_grad_(True) for x in inputs(mesh, 8))
+    block(nodes, edges, mesh.edge_index, segments(mesh))[0].sum().backward()
+    assert (block._edge_room._free is None) == (room == 0)
 
 
 def test_two_forward_passes_before_the_backward_passes() -> None:

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from .interrupts import uninterrupted
-from .options import Allow, Json, MeshFile, Repair
+from .options import (
+    Allow,
+    Fixed,
+    Json,
+    MeshFile,
+    MonitorName,
+    MoverName,
+    Repair,
+    Smoothing,
+    Strength,
+)
 from .output import console, print_json
 from .progress import move_progress
 from .staging import output_folder
@@ -57,12 +67,8 @@ def adapt(
             show_default="the latest",
         ),
     ] = None,
-    monitor: Annotated[
-        str, typer.Option(metavar="NAME", help="Where nodes should go: {monitors}.")
-    ] = "hessian",
-    mover: Annotated[
-        str, typer.Option(metavar="NAME", help="How they get there: {movers}.")
-    ] = "variational",
+    monitor: MonitorName = "hessian",
+    mover: MoverName = "variational",
     theta: Annotated[
         float | None,
         typer.Option(
@@ -70,21 +76,8 @@ def adapt(
             show_default="{theta}",
         ),
     ] = None,
-    strength: Annotated[
-        float | None,
-        typer.Option(
-            help="How much denser the mesh gets where it matters; with hessian and metric, "
-            "3 spends three quarters of the nodes there.",
-            show_default="{strength}; arc-length and gradient 1",
-        ),
-    ] = None,
-    smoothing: Annotated[
-        float | None,
-        typer.Option(
-            help="Length over which the monitor is smoothed, in the mesh's units.",
-            show_default="0.7 node distances; arc-length and gradient 0",
-        ),
-    ] = None,
+    strength: Strength = None,
+    smoothing: Smoothing = None,
     iterations: Annotated[
         int | None,
         typer.Option(
@@ -93,14 +86,7 @@ def adapt(
             show_default=str(ITERATIONS),
         ),
     ] = None,
-    fixed: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="TAG",
-            help='Keep the nodes of this tag where they are; "boundary" is all of it. Repeatable.',
-            show_default=False,
-        ),
-    ] = None,
+    fixed: Fixed = None,
     slide: Annotated[
         str,
         typer.Option(

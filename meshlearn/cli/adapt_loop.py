@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .adapt import ITERATIONS
-from .options import Json
+from .options import Fixed, Json, MonitorName, MoverName, Smoothing, Strength
 from .output import console, grid, print_json
 
 if TYPE_CHECKING:
@@ -65,33 +65,11 @@ def adapt_loop(
     timeout: Annotated[
         float, typer.Option(min=0.0, help="Seconds that one run of the solver may take.")
     ] = 3600.0,
-    monitor: Annotated[
-        str, typer.Option(metavar="NAME", help="Where nodes should go: {monitors}.")
-    ] = "hessian",
-    mover: Annotated[
-        str, typer.Option(metavar="NAME", help="How they get there: {movers}.")
-    ] = "variational",
-    strength: Annotated[
-        float | None,
-        typer.Option(
-            help="How much denser the mesh gets where it matters.", show_default="{strength}"
-        ),
-    ] = None,
-    smoothing: Annotated[
-        float | None,
-        typer.Option(
-            help="Length over which the monitor is smoothed, in the mesh's units.",
-            show_default="0.7 node distances; arc-length and gradient 0",
-        ),
-    ] = None,
-    fixed: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="TAG",
-            help="Keep the nodes of this tag or patch. Repeatable.",
-            show_default=False,
-        ),
-    ] = None,
+    monitor: MonitorName = "hessian",
+    mover: MoverName = "variational",
+    strength: Strength = None,
+    smoothing: Smoothing = None,
+    fixed: Fixed = None,
     slide_patch: Annotated[
         list[str] | None,
         typer.Option(

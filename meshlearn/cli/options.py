@@ -34,6 +34,33 @@ Repair = Annotated[
         show_default=False,
     ),
 ]
+MonitorName = Annotated[
+    str, typer.Option(metavar="NAME", help="Where nodes should go: {monitors}.")
+]
+MoverName = Annotated[str, typer.Option(metavar="NAME", help="How they get there: {movers}.")]
+Strength = Annotated[
+    float | None,
+    typer.Option(
+        help="How much denser the mesh gets where it matters; with hessian and metric, "
+        "3 spends three quarters of the nodes there.",
+        show_default="{strength}; arc-length and gradient 1",
+    ),
+]
+Smoothing = Annotated[
+    float | None,
+    typer.Option(
+        help="Length over which the monitor is smoothed, in the mesh's units.",
+        show_default="0.7 node distances; arc-length and gradient 0",
+    ),
+]
+Fixed = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="TAG",
+        help='Keep the nodes of this tag where they are; "boundary" is all of it. Repeatable.',
+        show_default=False,
+    ),
+]
 Json = Annotated[
     bool,
     typer.Option("--json", help="Print JSON for programs, and nothing else, on standard output."),

@@ -17,6 +17,7 @@ from .options import (
     MonitorName,
     MoverName,
     Repair,
+    SlideMode,
     Smoothing,
     Strength,
 )
@@ -87,14 +88,7 @@ def adapt(
         ),
     ] = None,
     fixed: Fixed = None,
-    slide: Annotated[
-        str,
-        typer.Option(
-            metavar="flat|curved|none",
-            help="flat: nodes slide along flat sides and straight ridges; curved: along curves and "
-            "surfaces rebuilt from the mesh as well (variational mover); none: they stay.",
-        ),
-    ] = "flat",
+    slide: SlideMode = "flat",
     rigid: Annotated[
         list[str] | None,
         typer.Option(

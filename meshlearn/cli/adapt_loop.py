@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
 from .adapt import ITERATIONS
-from .options import Fixed, Json, MonitorName, MoverName, Smoothing, Strength
+from .options import Fixed, Json, MonitorName, MoverName, SlideMode, Smoothing, Strength
 from .output import console, grid, print_json
 
 if TYPE_CHECKING:
@@ -78,13 +78,7 @@ def adapt_loop(
             show_default=False,
         ),
     ] = None,
-    slide: Annotated[
-        str,
-        typer.Option(
-            metavar="flat|none",
-            help="flat: nodes slide along flat sides and straight ridges; none: they stay.",
-        ),
-    ] = "flat",
+    slide: SlideMode = "flat",
     json: Json = False,
 ) -> None:
     """Run a solver, move its mesh by the result, and again; the best mesh is kept.
@@ -99,13 +93,14 @@ def adapt_loop(
     - `meshlearn adapt-loop --solver "./solve.sh" --case . --mesh a.su2 --result a.vtu --field T`
     """
     from ..mesh import MeshError
+    from ..movers.constraints import Mode
     from ..plugins.loop import Run
     from ..plugins.loop import adapt_loop as loop
     from .choices import MONITORS, MOVERS, checked_name
 
     checked_name("monitor", monitor, MONITORS)
     checked_name("mover", mover, MOVERS)
-    checked_name("value of --slide", slide, ("flat", "none"))
+    checked_name("value of --slide", slide, get_args(Mode))
     if slide_patch and mesh is not None:
         raise MeshError("--slide-patch is for OpenFOAM cases, without --mesh")
     out = console()

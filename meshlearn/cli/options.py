@@ -61,6 +61,14 @@ Fixed = Annotated[
         show_default=False,
     ),
 ]
+SlideMode = Annotated[
+    str,
+    typer.Option(
+        metavar="flat|curved|none",
+        help="flat: nodes slide along flat sides and straight ridges; curved: along curves and "
+        "surfaces rebuilt from the mesh as well (variational mover); none: they stay.",
+    ),
+]
 Json = Annotated[
     bool,
     typer.Option("--json", help="Print JSON for programs, and nothing else, on standard output."),

@@ -146,7 +146,8 @@ class Client:
                 "arc-length", "gradient"), or densities `[n]` or metrics `[n, d, d]` at `start`.
             mover: "variational", "winslow", ...: see `meshlearn adapt --help`.
             fixed: tags (or node indices) that stay; "boundary" is all of it.
-            slide: "flat": nodes slide along flat sides and straight ridges; "none": they stay.
+            slide: "flat": nodes slide along flat sides and straight ridges; "curved": along curves
+                and surfaces rebuilt from the mesh as well; "none": they stay.
             iterations: moves, each from where the last one ended; fewer once one has converged.
             start: current positions `[n, d]` of a mesh that was `points` at first, and whose
                 relative cell sizes there count; `points` by default.

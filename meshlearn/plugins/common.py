@@ -49,7 +49,8 @@ def adapt(
         mover: name of a mover, or a mover.
         monitor: how a function says where nodes should go, see `meshlearn adapt --help`.
         fixed: tags, or node numbers of `to_mesh`, that do not move.
-        slide: "flat": nodes slide along flat sides and straight ridges; "none": they stay.
+        slide: "flat": nodes slide along flat sides and straight ridges; "curved": along curves and
+            surfaces rebuilt from the mesh as well; "none": they stay.
         iterations: largest number of moves; more than one by a function needs `resolve`.
         resolve: solves again on the moved mesh and returns the new function (None: the same one).
         transfer: functions of the code that are carried to the new mesh, in place.

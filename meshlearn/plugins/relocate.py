@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from ..mesh import Mesh, MeshError
 from ..monitors import Field, Monitor
 from ..movers import Mover
 from ..movers.base import Progress
+from ..movers.constraints import Mode
 
 if TYPE_CHECKING:
     from ..movers.constraints import Slide
@@ -100,7 +101,7 @@ def relocate(
 
     if wish.iterations < 1:
         raise MeshError(f"iterations must be at least 1, got {wish.iterations}")
-    checked_name("value of slide", wish.slide, ("flat", "none"))
+    checked_name("value of slide", wish.slide, get_args(Mode))
     mover = make_mover(wish.mover, wish.theta) if isinstance(wish.mover, str) else wish.mover
     fixed = wish.fixed if isinstance(wish.fixed, Tensor) else tuple(wish.fixed)
     slide = cast("Slide", wish.slide)

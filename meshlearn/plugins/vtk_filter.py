@@ -99,7 +99,7 @@ class AdaptMesh(VTKPythonAlgorithmBase):
 
     @smproperty.stringvector(name="Slide", default_values="flat")
     def SetSlide(self, how: str) -> None:  # noqa: N802
-        """ "flat": points slide along flat sides; "none": the boundary stays."""
+        """ "flat": points slide along flat sides; "curved": along others too; "none": they stay."""
         self._set("slide", how)
 
     @smproperty.doublevector(name="Strength", default_values=3.0)

@@ -95,6 +95,18 @@ def test_a_monitor_leads_without_a_solution_and_fixed_nodes_stay() -> None:
     assert np.array_equal(mesh.p[:, before[1] == 0], before[:, before[1] == 0])
 
 
+def test_nodes_slide_along_a_circle_when_asked() -> None:
+    mesh = skfem.MeshTri.init_circle(4)
+    before, around = mesh.p.copy(), mesh.boundary_nodes()
+    ball = Function(lambda x: 1 + 9 * torch.exp(-20 * ((x - torch.tensor([1.0, 0.0])) ** 2).sum(1)))
+    adaptation.adapt(mesh, ball)
+    assert np.array_equal(mesh.p[:, around], before[:, around])
+    adaptation.adapt(mesh, ball, slide="curved")
+    turned = np.arctan2(*mesh.p[::-1, around]) - np.arctan2(*before[::-1, around])
+    assert np.abs(turned).max() > 0.05
+    assert np.abs(np.hypot(*mesh.p[:, around]) - 1).max() < 1e-4
+
+
 def test_a_constant_solution_moves_nothing() -> None:
     mesh = square(8)
     before = mesh.p.copy()

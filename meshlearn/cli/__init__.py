@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from . import data as _data
 from . import evaluate as _evaluate
 from . import generate as _generate
 from . import train as _train
@@ -85,6 +86,7 @@ app.command("solve", cls=Command)(_solve)
 app.command("adapt", cls=Command)(_adapt)
 app.command("view", cls=Command)(_view)
 app.command("adapt-loop", cls=Command)(_adapt_loop)
+app.add_typer(_data.app, name="data")
 app.add_typer(_train.app, name="train")
 app.add_typer(_evaluate.app, name="evaluate")
 app.command("predict", cls=Command)(_predict)

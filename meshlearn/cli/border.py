@@ -22,7 +22,7 @@ _UsageError = cast("type[Exception]", typer.BadParameter.__base__)
 _CONTROL = (SystemExit, GeneratorExit, BrokenPipeError, typer.Exit, typer.Abort, _UsageError)
 _ORDER = (
     *("info", "convert", "generate", "solve", "adapt", "adapt-loop", "view"),
-    *("train", "evaluate", "predict", "serve"),
+    *("data", "train", "evaluate", "predict", "serve"),
 )
 _PACKAGE = __name__.partition(".")[0]
 
@@ -109,8 +109,10 @@ def is_bad_input(error: BaseException) -> bool:
     from ..fem.linear import SolveError
     from ..mesh.errors import MeshError
     from ..plugins.arrays import PluginError
+    from ..training.settings import TrainingError
 
-    return isinstance(error, MeshError | PluginError | SolveError | OSError) or (
+    known = MeshError | PluginError | SolveError | TrainingError | OSError
+    return isinstance(error, known) or (
         type(error) is ValueError and _raised_here(error.__traceback__)
     )
 

@@ -102,7 +102,7 @@ def _default(function: Callable[..., object], name: str) -> str:
 
 
 def _suites() -> str:
-    from ..training.movers.cases import SUITES
+    from ..training.movers.suites import SUITES
 
     return ", ".join(SUITES)
 
@@ -125,6 +125,12 @@ def _operators() -> str:
     return ", ".join(OPERATORS)
 
 
+def _datasets() -> str:
+    from ..training.data import DATASETS
+
+    return ", ".join(DATASETS)
+
+
 _LISTS: dict[str, Callable[[], str]] = {
     "checks": lambda: ", ".join(CHECKS),
     "repairs": lambda: ", ".join(REPAIRS),
@@ -140,6 +146,7 @@ _LISTS: dict[str, Callable[[], str]] = {
     "contestants": _contestants,
     "models": _models,
     "operators": _operators,
+    "datasets": _datasets,
     "theta": lambda: _default(Variational, "theta"),
     "strength": lambda: _default(Hessian, "strength"),
 }

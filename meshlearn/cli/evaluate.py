@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -46,9 +47,9 @@ def mover(
 
     Example: `meshlearn evaluate mover --suite cosines --suite polygons --count 50`
     """
-    from ..training.movers.cases import SUITES
     from ..training.movers.contest import CONTESTANTS, compare
     from ..training.movers.evaluation import Result
+    from ..training.movers.suites import SUITES
 
     def show(name: str, result: Result) -> None:
         if not json:
@@ -97,23 +98,33 @@ def operator(
         int | None,
         typer.Option(min=60, help="Nodes of the meshes, about; as in training by default."),
     ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE", help="Another setting of the data than in training. Repeatable."
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Relative errors of an operator on cases it was not trained on, by domain.
+    """Relative errors of an operator on cases it was not trained on, by kind of case.
 
-    The baseline needs no learning: a solve with the mean coefficient everywhere.
+    The baseline is that of the data set and needs no learning: for Darcy flow a solve with the mean
+    coefficient everywhere.
 
     Example: `meshlearn evaluate operator out/train_operator/spon.safetensors --nodes 600`
     """
     from ..training.operators import evaluate_operator
+    from .predict import pairs
 
-    figures = evaluate_operator(weights, count, nodes)
+    figures = evaluate_operator(weights, count, nodes, pairs("--data", data or []))
     if json:
         print_json(figures)
         return
     table = grid("cases", "number", "L2 mean", "L2 worst", "H1 mean", "boundary", "baseline L2")
     for name, f in figures.items():
-        shares = [f"{100 * f[key]:.1f} %" for key in ("l2_mean", "l2_worst", "h1_mean")]
-        plain = f"{100 * f['baseline']:.1f} %"
-        table.add_row(name, f"{f['cases']:.0f}", *shares, f"{f['boundary']:.1e}", plain)
+        shares = [
+            "-" if math.isnan(f[key]) else f"{100 * f[key]:.1f} %"
+            for key in ("l2_mean", "l2_worst", "h1_mean", "baseline")
+        ]
+        table.add_row(name, f"{f['cases']:.0f}", *shares[:3], f"{f['boundary']:.1e}", shares[3])
     console().print(table)

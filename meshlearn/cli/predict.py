@@ -73,8 +73,8 @@ def predict(
     with output_file(output) as staged:
         operator = load_operator(model)
         mesh = read(path, allow=allow or (), repair=repair or ())
-        fields = _inputs(operator, mesh, _pairs("--set", given or []))
-        held = _conditions(operator, mesh, _pairs("--boundary", boundary or []))
+        fields = _inputs(operator, mesh, pairs("--set", given or []))
+        held = _conditions(operator, mesh, pairs("--boundary", boundary or []))
         with torch.no_grad():
             found = operator(mesh, fields, held)
         ranges = {}
@@ -106,7 +106,7 @@ def predict(
     typer.echo(f"fields {', '.join(ranges)}: {output}")
 
 
-def _pairs(option: str, given: list[str]) -> dict[str, str]:
+def pairs(option: str, given: list[str]) -> dict[str, str]:
     """NAME=VALUE arguments as a dictionary."""
     from ..mesh import MeshError
 

@@ -88,7 +88,7 @@ def operator(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Train an operator on Darcy flow and write its weights with their card.
+    """Train an operator on a data set and write its weights with their card.
 
     Interrupt it when you like: the same command goes on from the last checkpoint.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .attention import AttentionBlock, GraphAttention, TransformerAttention
 from .block import MeshBlock
+from .chebyshev import EDGE_WEIGHTS, ChebyshevConv, chebyshev_terms, scaled_laplacian
 from .features import (
     boundary_normals,
     edge_features,
@@ -47,10 +48,13 @@ __all__ = [
     "Prolongation",
     "coarsened_hierarchy",
     "nested_hierarchy",
+    "ChebyshevConv",
+    "EDGE_WEIGHTS",
     "LayerNorm",
     "TagEmbedding",
     "activation",
     "boundary_normals",
+    "chebyshev_terms",
     "edge_features",
     "invariant_features",
     "local_size",
@@ -62,5 +66,6 @@ __all__ = [
     "radius_graph",
     "radius_pairs",
     "relative_positions",
+    "scaled_laplacian",
     "segments",
 ]

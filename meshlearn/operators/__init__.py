@@ -19,19 +19,32 @@ from pathlib import Path
 from ..mesh import MeshError
 from ..nn.storage import read_card
 from .base import Operator
+from .boundary_value import BoundaryValueGNN
 from .conserve import basis_integrals, with_integral
 from .diffusion import Generator, GraphDiffusion, heat_generator
-from .gno import GraphKernelNetwork, KernelIntegral, neighbourhood
+from .extension import IntegralOperator, extended, extension
+from .gaot import GeometryAwareTransformer, ball_statistics
+from .gino import GINO
+from .gno import GraphKernelNetwork, KernelIntegral, balls, neighbourhood
+from .latent_grid import LatentGrid, latent_grid
+from .low_rank import LowRankKernel, LowRankNO, domain
 from .mesh_graph_net import MeshGraphNet, world_edges
+from .multipole import MultipoleGNO
 from .sites import resampled
+from .spectral import SpectralBlock, SpectralConv
 from .spon import SPON
 from .variables import Variable, joined
 
 OPERATORS: dict[str, type[Operator]] = {
     "spon": SPON,
     "gno": GraphKernelNetwork,
+    "low-rank": LowRankNO,
+    "multipole-gno": MultipoleGNO,
+    "gino": GINO,
+    "gaot": GeometryAwareTransformer,
     "mesh-graph-net": MeshGraphNet,
     "diffusion": GraphDiffusion,
+    "boundary-value": BoundaryValueGNN,
 }
 """Operators by the name that a settings file gives them."""
 
@@ -51,18 +64,34 @@ def load_operator(path: str | Path) -> Operator:
 
 
 __all__ = [
+    "BoundaryValueGNN",
+    "GINO",
     "Generator",
+    "GeometryAwareTransformer",
     "GraphDiffusion",
     "GraphKernelNetwork",
+    "IntegralOperator",
     "KernelIntegral",
+    "LatentGrid",
+    "LowRankKernel",
+    "LowRankNO",
     "MeshGraphNet",
+    "MultipoleGNO",
     "OPERATORS",
     "Operator",
     "SPON",
+    "SpectralBlock",
+    "SpectralConv",
     "Variable",
+    "ball_statistics",
+    "balls",
     "basis_integrals",
+    "domain",
+    "extended",
+    "extension",
     "heat_generator",
     "joined",
+    "latent_grid",
     "load_operator",
     "neighbourhood",
     "resampled",

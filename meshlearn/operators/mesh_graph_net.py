@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from ..mesh import Mesh, MeshError
 from ..nn import MeshBlock, mlp, pair_segments, radius_graph, segments
 from .base import Fields, Operator
+from .extension import Extension, check_conditions, extended, extension
 from .sites import site_graph
 from .variables import Variable, columns_of
 
@@ -38,6 +39,8 @@ class MeshGraphNet(Operator):
         world_radius: nodes so near in space are joined, too; 0 for mesh edges only.
         world: name of the input that is the displacement from the mesh to the world, a P1 vector;
             by default the mesh is the world.
+        conditions: "nodal" shows Dirichlet data where they are held, "extended" as continuous
+            fields, the network giving what is to be added to them (see `extension`).
     """
 
     def __init__(
@@ -52,9 +55,11 @@ class MeshGraphNet(Operator):
         noise: float = 0.0,
         world_radius: float = 0.0,
         world: str | None = None,
+        conditions: str = "nodal",
     ) -> None:
         super().__init__(inputs, outputs, boundary)
         self._check_nodal()
+        check_conditions(conditions)
         if noise < 0 or world_radius < 0:
             raise MeshError(f"noise and world_radius are not negative: {noise}, {world_radius}")
         moved = [v for v in self.inputs if v.name == world]
@@ -64,6 +69,7 @@ class MeshGraphNet(Operator):
             )
         options = {"dim": dim, "width": width, "blocks": blocks, "noise": noise}
         self.config |= {**options, "world_radius": world_radius, "world": world}
+        self.config |= {"conditions": conditions}
         self.encode_nodes = mlp([self.columns_in, width, width])
         self.encode_edges = mlp([dim + 1, width, width])
         self.blocks = nn.ModuleList(MeshBlock(width) for _ in range(blocks))
@@ -83,9 +89,19 @@ class MeshGraphNet(Operator):
             out[variable.name] = values + noise.reshape(values.shape)
         return out
 
-    def process(self, mesh: Mesh, nodes: Tensor, prepared: Any) -> Tensor:
+    def prepare(self, mesh: Mesh) -> Extension | None:
+        """The equation of the extension, if there is one."""
+        return extension(mesh) if self.config["conditions"] == "extended" else None
+
+    def process(self, mesh: Mesh, nodes: Tensor, prepared: Extension | None) -> Tensor:
         """See `Operator`."""
         self._check_dim(mesh)
+        if prepared is None:
+            return self._network(mesh, nodes)
+        nodes, carried = extended(nodes, self.outputs, prepared)
+        return carried + self._network(mesh, nodes)
+
+    def _network(self, mesh: Mesh, nodes: Tensor) -> Tensor:
         edge_index, by_receiver = mesh.topology.edge_index, segments(mesh)
         edges = self.encode_edges(self._offsets(mesh.pos, edge_index))
         near = world = None

@@ -9,52 +9,44 @@ from typing import Any, Literal
 
 import torch
 from pydantic import Field as Setting
+from pydantic import field_validator
+from pydantic_core import PydanticCustomError
 from torch import Tensor, nn
 
 from .. import __version__
 from ..mesh import MeshError
 from ..nn.storage import read_card
 from ..operators import OPERATORS, MeshGraphNet, Operator, load_operator
-from .data import Case, Darcy, DarcySettings, Pool
+from .data import Case, CaseSettings, Pool
 from .losses import Norm, norm, relative_error
-from .settings import Settings, TrainerSettings, TrainingError, parse_settings
+from .settings import TrainerSettings, TrainingError, parse_settings
 from .trainer import Progress, Rng, Task, Trained, Trainer
 
 Prepared = Callable[[int, int], None]
 
 
-class OperatorSettings(Settings):
-    """A training run of an operator.
+class OperatorSettings(CaseSettings):
+    """A training run of an operator on cases of a data set, see `CaseSettings`.
 
     Attributes:
         model: name in `operators.OPERATORS`.
         options: arguments of its class besides inputs and outputs, which are those of the data.
-        data: of the cases.
-        samples: cases to train on.
-        held_out: cases to judge on; they come from another seed.
         norm: of the loss, "l2" or "h1" (relative).
-        folder: of the cached cases.
-        workers: processes that make cases.
         trainer: see `TrainerSettings`.
     """
 
-    model: Literal["spon", "gno", "mesh-graph-net", "diffusion"] = "spon"
+    model: str = "spon"
     options: dict[str, Any] = Setting(default_factory=dict)
-    data: DarcySettings = DarcySettings()
-    samples: int = Setting(200, ge=1)
-    held_out: int = Setting(51, ge=1)
     norm: Literal["l2", "h1"] = "l2"
-    folder: str = "out/data"
-    workers: int = Setting(1, ge=1)
     trainer: TrainerSettings = TrainerSettings()
 
-    def pools(self) -> tuple[Darcy, Darcy]:
-        """Cases to train on and cases held out."""
-        other = self.data.model_copy(update={"seed": self.data.seed + 1_000_003})
-        return (
-            Darcy(self.data, self.samples, self.folder),
-            Darcy(other, self.held_out, self.folder),
-        )
+    @field_validator("model")
+    @classmethod
+    def _known(cls, model: str) -> str:
+        if model not in OPERATORS:
+            known = ", ".join(OPERATORS)
+            raise PydanticCustomError("model", "must be one of {known}", {"known": known})
+        return model
 
 
 class OperatorTask(Task):
@@ -185,7 +177,7 @@ def train_operator(
     card = {
         "version": __version__,
         "command": command,
-        "data": "Darcy flow (meshlearn.training.data.darcy)",
+        "data": settings.data.title,
         "settings": settings.model_dump(),
         "parameters": sum(p.numel() for p in model.parameters()),
         "held_out": {k: v for k, v in trained.figures.items() if math.isfinite(v)},
@@ -196,7 +188,10 @@ def train_operator(
 
 
 def evaluate_operator(
-    path: str | Path, count: int | None = None, nodes: int | None = None
+    path: str | Path,
+    count: int | None = None,
+    nodes: int | None = None,
+    changes: Mapping[str, Any] | None = None,
 ) -> dict[str, dict[str, float]]:
     """Errors of trained weights on held-out cases, by kind of case and of "all".
 
@@ -204,21 +199,24 @@ def evaluate_operator(
         path: of weights that `train_operator` wrote.
         count: cases; as many as were held out in training by default.
         nodes: of the meshes; those of training by default.
+        changes: of other settings of the data, by name.
 
     Returns:
-        For each kind: cases, mean and worst relative L2 error, mean H1 error, boundary error, and
-        the mean L2 error of the data set's baseline.
+        For each kind: cases, mean and worst relative L2 error, mean H1 error (not a number where
+        an output has none), boundary error, and the mean L2 error of the data set's baseline.
 
     Raises:
         MeshError: no such weights, or a card without the settings of its run.
+        TrainingError: `nodes` for a data set whose meshes are what they are.
     """
     model, card = load_operator(path), read_card(path)
     if "settings" not in card:
         raise MeshError(f"the card of {path} has no settings: it does not say its data")
     settings = parse_settings(card["settings"], OperatorSettings, str(path))
-    data = settings.data if nodes is None else settings.data.model_copy(update={"nodes": nodes})
-    changes = {"data": data, "held_out": count or settings.held_out}
-    task = OperatorTask(*settings.model_copy(update=changes).pools(), settings.norm)
+    data = settings.data if nodes is None else settings.data.resized(nodes)
+    data = parse_settings({**data.model_dump(), **(changes or {})}, type(data), "data")
+    update = {"data": data, "held_out": count or settings.held_out}
+    task = OperatorTask(*settings.model_copy(update=update).pools(), settings.norm)
     rows: dict[str, list[dict[str, float]]] = {"all": []}
     for number in range(len(task.held_out)):
         row = {**task.judge(model, number), "baseline": task.plain(number)}
@@ -233,7 +231,7 @@ def _summary(rows: list[dict[str, float]]) -> dict[str, float]:
         "cases": float(len(rows)),
         "l2_mean": float(errors.mean()),
         "l2_worst": float(errors.max()),
-        "h1_mean": sum(row["h1"] for row in rows) / len(rows),
+        "h1_mean": sum(row.get("h1", math.nan) for row in rows) / len(rows),
         "boundary": max(row["boundary"] for row in rows),
         "baseline": sum(row["baseline"] for row in rows) / len(rows),
     }

@@ -67,6 +67,10 @@ class CachedPool(ABC, Generic[T]):
     def __iter__(self) -> Iterator[T]:
         return (self[number] for number in range(self.count))
 
+    def files(self) -> list[Path]:
+        """Where the items are kept, in their order; a file is there once its item is made."""
+        return [_file(self.folder, number) for number in range(self.count)]
+
     def prepare(self, workers: int, progress: Prepared | None = None) -> None:
         """Make all items that are not there yet, with so many processes."""
         missing = [k for k in range(self.count) if not _file(self.folder, k).exists()]

@@ -97,5 +97,16 @@ def parse_settings(content: dict[str, Any], kind: type[S], where: str = "setting
         name = ".".join(str(part) for part in first["loc"])
         message = first["msg"][:1].lower() + first["msg"][1:]
         if first["type"] == "extra_forbidden":
-            message = f"no such setting; there are {', '.join(kind.model_fields)}"
+            message = f"no such setting; there are {', '.join(_names(kind, first['loc']))}"
         raise TrainingError(f"{where}: {name}: {message}") from error
+
+
+def _names(kind: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
+    """Names of the settings beside the one at a place, which goes through unions by their tag."""
+    schema: dict[str, Any] = kind.model_json_schema()
+    shared, at = schema.get("$defs", {}), schema
+    for part in place[:-1]:
+        at = at["properties"][part] if "properties" in at else at["discriminator"]["mapping"][part]
+        reference = at if isinstance(at, str) else at.get("$ref", "")
+        at = shared[reference.rpartition("/")[2]] if reference else at
+    return list(at["properties"])

@@ -55,6 +55,11 @@ def test_trained_evaluated_predicted(run_json: Run, run: Run, tmp_path: Path) ->
     table = run("evaluate", "operator", weights, "--count", 1).stdout
     assert "square" in table
     assert "disk" not in table
+    rough: Any = run_json("evaluate", "operator", weights, "--count", 1, "--data", "variance=4")
+    assert rough["all"]["baseline"] > 1.5 * figures["square"]["baseline"]
+    wrong = run("evaluate", "operator", weights, "--data", "rough=1")
+    assert wrong.exit_code == 2
+    assert "data: rough: no such setting" in wrong.stderr
     out = tmp_path / "u.vtu"
     text = run(
         "predict", weights, Path("meshes/l_shape.msh").resolve(), "-o", out,
@@ -118,8 +123,12 @@ def test_missing_weights_and_wrong_settings(run: Run, plate: Path, tmp_path: Pat
     config = tmp_path / "bad.yaml"
     config.write_text("model: fno\n")
     result = run("train", "operator", "--config", config, "-o", tmp_path / "run")
-    assert result.exit_code != 0
-    assert "model: input should be 'spon'" in result.stderr
+    assert result.exit_code == 2
+    assert "model: must be one of spon" in result.stderr
+    config.write_text("data: {kind: diffusion, nodez: 3}\n")
+    result = run("train", "operator", "--config", config, "-o", tmp_path / "run")
+    assert result.exit_code == 2
+    assert "data.diffusion.nodez: no such setting; there are kind, seed, nodes," in result.stderr
 
 
 def test_help_names_the_operators(run: Run) -> None:

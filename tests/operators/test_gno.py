@@ -6,26 +6,11 @@ import math
 
 import pytest
 import torch
+from graded_squares import graded, off, shared, wave
 from torch import Tensor
 
-from meshlearn.mesh import Mesh, MeshError, generate
+from meshlearn.mesh import MeshError, generate
 from meshlearn.operators import GraphKernelNetwork, KernelIntegral, neighbourhood
-
-
-def graded(n: int) -> Mesh:
-    """Nested meshes, four times finer with every doubling of n, denser on the left."""
-    mesh = generate.rectangle(n, n)
-    return mesh.moved(torch.stack([mesh.pos[:, 0] ** 1.5, mesh.pos[:, 1]], dim=1))
-
-
-def shared(n: int) -> Tensor:
-    """Nodes that the mesh of n has in common with that of 8."""
-    along = torch.arange(0, n + 1, n // 8)
-    return (along[:, None] * (n + 1) + along[None, :]).reshape(-1)
-
-
-def wave(mesh: Mesh) -> Tensor:
-    return (4 * mesh.pos[:, :1]).sin() + mesh.pos[:, 1:]
 
 
 def integrals(weights: str, counts: tuple[int, ...]) -> list[Tensor]:
@@ -40,10 +25,6 @@ def integrals(weights: str, counts: tuple[int, ...]) -> list[Tensor]:
             values = integral(field.expand(-1, 2), field, neighbourhood(mesh, 0.25, weights))
         out.append(values[shared(n)])
     return out
-
-
-def off(found: Tensor, exact: Tensor) -> float:
-    return float((found - exact).norm() / exact.norm())
 
 
 def test_the_integral_of_an_untrained_kernel_converges_with_volumes_only() -> None:

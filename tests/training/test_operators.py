@@ -63,7 +63,10 @@ def test_a_short_training_lowers_the_held_out_error(tmp_path: Path) -> None:
     assert finer["all"]["l2_mean"] != figures["square"]["l2_mean"]
 
 
-@pytest.mark.parametrize("model", ["gno", "mesh-graph-net", "diffusion"])
+@pytest.mark.parametrize(
+    "model",
+    ["gno", "low-rank", "multipole-gno", "gino", "gaot", "mesh-graph-net", "diffusion"],
+)
 def test_the_others_take_gradients_from_the_same_cases(tmp_path: Path, model: str) -> None:
     chosen = settings(tmp_path, model=model, options={"width": 8}, norm="h1", samples=3)
     train, held_out = chosen.pools()

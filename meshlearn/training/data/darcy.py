@@ -3,10 +3,8 @@ r"""Darcy flow with rough coefficients, on three domains with holes.
     -div(k grad u) = f in the domain,   u = g on its outer boundary and on the holes
 
 log k = sigma z with a stationary Gaussian field z of covariance exp(-r / l), whose paths are
-continuous and nowhere differentiable; f is a sum of bumps, g of a few waves. u is the P1 solution
-with k constant in each cell. z is drawn by random Fourier features (Rahimi & Recht, NeurIPS 2007):
-sqrt(2 / N) sum_j cos(w_j . x + b_j), where the w_j have the spectral density of the covariance, a
-multivariate Cauchy distribution of scale 1 / l.
+continuous and nowhere differentiable (see `random_fields`); f is a sum of bumps, g of a few waves.
+u is the P1 solution with k constant in each cell.
 """
 
 from __future__ import annotations
@@ -15,41 +13,44 @@ import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field as Setting
 from torch import Tensor
 
 from ...fem import Dirichlet, FunctionSpace, assemble, dot, grad, solve
-from ...mesh import Mesh, generate
+from ...mesh import Mesh
 from ...operators import Variable
-from ..settings import Settings
-from ..shapes import edge_length, ring_area
-from .pool import Case, Pool
+from ..shapes import Floats, circle, meshed_polygon
+from .pool import Case, DataSettings, Pool
+from .random_fields import gaussian_field
 
-Floats = NDArray[np.float64]
 Rng = np.random.Generator
 
-_WAVES = 256
-_VERSION = 1
 
-
-class DarcySettings(Settings):
+class DarcySettings(DataSettings):
     """What the cases are like.
 
     Attributes:
-        seed: of all cases.
         nodes: about how many a mesh has.
         variance: sigma^2 of log k.
         length: l, the correlation length; the domains are about 1 wide.
+        grading: a of the density of the nodes, which along each axis is 1 / (1 + a cos 2 pi x):
+            above 0 they gather in the middle, below 0 at the sides.
     """
 
-    seed: int = Setting(0, ge=0)
+    title: ClassVar[str] = "Darcy flow (meshlearn.training.data.darcy)"
+    kind: Literal["darcy"] = "darcy"
     nodes: int = Setting(400, ge=60)
     variance: float = Setting(0.5, ge=0)
     length: float = Setting(0.2, gt=0)
+    grading: float = Setting(0.0, gt=-1, lt=1)
+
+    def pool(self, count: int, folder: str | Path) -> Darcy:
+        """See `DataSettings`."""
+        return Darcy(self, count, folder)
 
 
 class Darcy(Pool):
@@ -61,14 +62,9 @@ class Darcy(Pool):
         folder: of the cache; it may be shared by data sets with other settings.
     """
 
+    settings: DarcySettings
     inputs = (Variable("log_k", "P0"), Variable("f"))
     outputs = (Variable("u"),)
-
-    def __init__(self, settings: DarcySettings, count: int, folder: str | Path) -> None:
-        s = settings
-        name = f"darcy_seed{s.seed}_{s.nodes}_{s.variance:g}_{s.length:g}_v{_VERSION}"
-        super().__init__(Path(folder) / name, count)
-        self.settings = settings
 
     def maker(self) -> Callable[[int], Case]:
         """See `Pool`."""
@@ -87,9 +83,9 @@ def make_darcy(settings: DarcySettings, number: int) -> Case:
     """Case `number`: always the same for the same settings."""
     rng = np.random.default_rng([settings.seed, number])
     kind = list(DOMAINS)[number % len(DOMAINS)]
-    mesh = DOMAINS[kind](rng, settings.nodes)
+    mesh = DOMAINS[kind](rng, settings.nodes, settings.grading)
     middle = mesh.centroids()
-    log_k = math.sqrt(settings.variance) * rough_field(rng, middle, settings.length)
+    log_k = math.sqrt(settings.variance) * gaussian_field(rng, middle, settings.length)
     load, boundary = _bumps(rng, mesh.pos), _waves(rng, mesh.pos)
     with torch.no_grad():
         case = solve_darcy(mesh, log_k, load, boundary)
@@ -118,15 +114,6 @@ def solve_darcy(
     return mesh, {"log_k": log_k, "f": load}, {"u": u}, {"u": [held]}
 
 
-def rough_field(rng: Rng, points: Tensor, length: float) -> Tensor:
-    """A Gaussian field of variance 1 and covariance exp(-r / length) at points `[n, d]`: `[n]`."""
-    normal = rng.normal(size=(_WAVES, points.shape[1]))
-    frequency = torch.from_numpy(normal / np.abs(rng.normal(size=(_WAVES, 1))) / length)
-    phase = torch.from_numpy(rng.uniform(0, 2 * np.pi, _WAVES))
-    waves = (points @ frequency.T.to(points) + phase.to(points)).cos()
-    return waves.sum(dim=1) * math.sqrt(2 / _WAVES)
-
-
 def _bumps(rng: Rng, pos: Tensor) -> Tensor:
     """Three Gaussian bumps of either sign at nodes drawn at random."""
     total = torch.zeros_like(pos[:, 0])
@@ -147,33 +134,42 @@ def _waves(rng: Rng, pos: Tensor) -> Tensor:
     return (pos @ frequency + phase).sin() @ height
 
 
-def _square(rng: Rng, nodes: int) -> Mesh:
-    hole = _circle(0.5 + rng.uniform(-0.15, 0.15, 2), rng.uniform(0.12, 0.2))
-    return _meshed(rng, np.array([[0, 0], [1, 0], [1, 1], [0, 1]], float), [hole], nodes)
+def _square(rng: Rng, nodes: int, grading: float) -> Mesh:
+    hole = circle(0.5 + rng.uniform(-0.15, 0.15, 2), rng.uniform(0.12, 0.2))
+    return _meshed(rng, np.array([[0, 0], [1, 0], [1, 1], [0, 1]], float), [hole], nodes, grading)
 
 
-def _l_shape(rng: Rng, nodes: int) -> Mesh:
-    hole = _circle(0.25 + rng.uniform(-0.04, 0.04, 2), rng.uniform(0.08, 0.14))
+def _l_shape(rng: Rng, nodes: int, grading: float) -> Mesh:
+    hole = circle(0.25 + rng.uniform(-0.04, 0.04, 2), rng.uniform(0.08, 0.14))
     corners = np.array([[0, 0], [1, 0], [1, 0.5], [0.5, 0.5], [0.5, 1], [0, 1]])
-    return _meshed(rng, corners, [hole], nodes)
+    return _meshed(rng, corners, [hole], nodes, grading)
 
 
-def _disk(rng: Rng, nodes: int) -> Mesh:
+def _disk(rng: Rng, nodes: int, grading: float) -> Mesh:
     turn = rng.uniform(0, np.pi)
     offset = 0.24 * np.array([np.cos(turn), np.sin(turn)])
-    holes = [_circle(0.5 + s * offset, rng.uniform(0.07, 0.13)) for s in (-1, 1)]
-    return _meshed(rng, _circle(np.array([0.5, 0.5]), 0.55, 24), holes, nodes)
+    holes = [circle(0.5 + s * offset, rng.uniform(0.07, 0.13)) for s in (-1, 1)]
+    return _meshed(rng, circle(np.array([0.5, 0.5]), 0.55, 24), holes, nodes, grading)
 
 
 DOMAINS = {"square": _square, "l_shape": _l_shape, "disk": _disk}
 """Random domains by name: a hole in a square, one in an L, two in a disk."""
 
 
-def _circle(centre: Floats | float, radius: float, corners: int = 12) -> Floats:
-    angle = 2 * np.pi * np.arange(corners) / corners
-    return np.asarray(centre + radius * np.stack([np.cos(angle), np.sin(angle)], axis=1))
+def _meshed(rng: Rng, outer: Floats, holes: list[Floats], nodes: int, grading: float = 0.0) -> Mesh:
+    """A polygon with holes; a graded mesh is the image of an even one of the polygon's preimage."""
+    outer, holes = _graded(outer, grading, -1), [_graded(hole, grading, -1) for hole in holes]
+    mesh = meshed_polygon(rng, outer, holes, nodes)
+    if not grading:
+        return mesh
+    return mesh.moved(torch.from_numpy(_graded(mesh.pos.numpy(), grading, 1)))
 
 
-def _meshed(rng: Rng, outer: Floats, holes: list[Floats], nodes: int) -> Mesh:
-    h = edge_length(ring_area(outer) - sum(ring_area(hole) for hole in holes), nodes)
-    return generate.polygon(outer, h=h, holes=holes, seed=int(rng.integers(2**31)))
+def _graded(points: Floats, grading: float, direction: int) -> Floats:
+    """x + a sin(2 pi x) / 2 pi along each axis, or (direction -1) the x of which it is that."""
+    if not grading:
+        return points
+    x = np.linspace(-0.5, 1.5, 20_001)
+    image = x + grading * np.sin(2 * np.pi * x) / (2 * np.pi)
+    known, wanted = (x, image) if direction > 0 else (image, x)
+    return np.asarray(np.interp(points, known, wanted))

@@ -8,21 +8,74 @@ not trained on, or not on this draw of them.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ...mesh import Mesh, generate
+from ...monitors import Monitor
+from ...movers import Mover
 from ...problems import Helmholtz, named_problem
+from ...problems.base import Solution
 from ..shapes import edge_length
 from .samples import manufactured
 from .solutions import Exact, random_solution
 
 _SQUARE = [[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]
 _SEED = 20_000_003
+
+
+Build = Callable[[Mesh, Tensor], Monitor]
+"""Builds a monitor from a mesh and the solution at its nodes."""
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """What a mover made of a case.
+
+    Attributes:
+        error: that is to fall.
+        seconds: of monitor and move; their means where there are several moves.
+        inverted: cells.
+        min_quality: smallest mean ratio.
+        reason: what the report says.
+    """
+
+    error: float
+    seconds: float
+    inverted: int
+    min_quality: float
+    reason: str
+
+
+class Trial(Protocol):
+    """What movers are judged on."""
+
+    @property
+    def name(self) -> str:
+        """Of the case."""
+
+    @property
+    def mesh(self) -> Mesh:
+        """Before all moves."""
+
+    @property
+    def at_rest(self) -> float:
+        """The error on the mesh as it is."""
+
+    def adapted(self, mover: Mover, build: Build) -> Adapted:
+        """The error after the moves.
+
+        Raises:
+            MeshError: the mover failed.
+            SolveError: the problem cannot be solved on its mesh.
+        """
 
 
 @dataclass(frozen=True)
@@ -39,24 +92,48 @@ class Case:
     mesh: Mesh
     problem: Helmholtz
 
+    @cached_property
+    def first(self) -> Solution:
+        """The solution on the mesh as it is."""
+        return self.problem.solve(self.mesh)
+
+    @cached_property
+    def at_rest(self) -> float:
+        """Its L2 error."""
+        return self.first.errors()["l2"]
+
+    def adapted(self, mover: Mover, build: Build) -> Adapted:
+        """The L2 error after one move."""
+        u = self.first.u
+        begin = time.perf_counter()
+        moved = mover.move(self.mesh, build(self.mesh, u))
+        seconds = time.perf_counter() - begin
+        report = moved.report
+        # A solve on inverted cells would raise: they count as a failure before that.
+        error = math.inf if report.inverted_cells else self._error(moved.mesh)
+        return Adapted(error, seconds, report.inverted_cells, report.min_quality, report.reason)
+
+    def _error(self, mesh: Mesh) -> float:
+        return self.problem.solve(mesh).errors()["l2"]
+
 
 def cosines(count: int) -> Iterator[Case]:
     """-lap u = f, u = cos 2 pi x cos 2 pi y, on meshes of the square of about 560 nodes."""
     for k in range(count):
-        yield Case(f"poisson cos {k}", _square(k), manufactured(_cosine((1.0, 1.0))))
+        yield Case(f"poisson cos {k}", square(k), manufactured(_cosine((1.0, 1.0))))
 
 
 def gaussians(count: int) -> Iterator[Case]:
     """-lap u = f, u a sum of 1 to 6 Gaussians as in UM2N, on the square."""
     for k in range(count):
         rng = np.random.default_rng([_SEED, k])
-        yield Case(f"poisson gaussians {k}", _square(k), manufactured(um2n_gaussians(rng)))
+        yield Case(f"poisson gaussians {k}", square(k), manufactured(um2n_gaussians(rng)))
 
 
 def helmholtz(count: int) -> Iterator[Case]:
     """-lap u + u = f, u = cos 2 pi y, on the square."""
     for k in range(count):
-        yield Case(f"helmholtz cos {k}", _square(k), manufactured(_cosine((0.0, 1.0)), 1.0))
+        yield Case(f"helmholtz cos {k}", square(k), manufactured(_cosine((0.0, 1.0)), 1.0))
 
 
 def polygons(count: int) -> Iterator[Case]:
@@ -100,18 +177,8 @@ def boxes(count: int) -> Iterator[Case]:
         yield Case(f"{name} {k}", mesh, manufactured(random_solution(rng, low, high)))
 
 
-SUITES: dict[str, tuple[Callable[[int], Iterator[Case]], int, str]] = {
-    "cosines": (cosines, 10, "Poisson, cos 2πx cos 2πy, square"),
-    "gaussians": (gaussians, 40, "Poisson, sums of Gaussians, square"),
-    "helmholtz": (helmholtz, 10, "Helmholtz-type, cos 2πy, square"),
-    "polygons": (polygons, 1000, "random polygons, meshes and solutions"),
-    "domains": (unseen_domains, 6, "L-shape, channel, aerofoil, plate with nine holes"),
-    "boxes": (boxes, 12, "3D boxes and channel"),
-}
-"""Name: the cases, how many by default, and what they are."""
-
-
-def _square(seed: int) -> Mesh:
+def square(seed: int) -> Mesh:
+    """A mesh of the unit square of about 560 nodes."""
     return generate.polygon(_SQUARE, h=0.05, seed=_SEED + seed)
 
 

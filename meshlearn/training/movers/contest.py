@@ -17,10 +17,11 @@ from ...monitors import Monitor
 from ...movers import UniversalMover, Variational
 from ...movers.learned import WithSolution
 from ...nn.storage import read_card
-from .cases import SUITES, Case
+from .cases import Build, Trial
 from .evaluation import Contestant, Result, as_rows, evaluate, hessian, judge, markdown, summary
 from .models import BASELINES
 from .published import dmm_monitor, um2n_monitor
+from .suites import SUITES
 
 
 def _monge_ampere() -> Contestant:
@@ -36,8 +37,6 @@ CONTESTANTS: dict[str, Callable[[], Contestant]] = {
     "monge-ampere": _monge_ampere,
 }
 """Each mover with the monitor that suits it."""
-
-Build = Callable[[Mesh, torch.Tensor], Monitor]
 
 
 def _seen(mesh: Mesh, u: torch.Tensor) -> Monitor:
@@ -135,7 +134,7 @@ move that failed counts as -100 %. Times include building the monitor and the mo
 
 def _warm_up(contestants: dict[str, Contestant]) -> None:
     """Imports and first calls are not part of anyone's time."""
-    case: Case = next(SUITES["cosines"][0](1))
+    case: Trial = next(SUITES["cosines"][0](1))
     for name, contestant in contestants.items():
         judge(case, name, contestant)
 

@@ -1,12 +1,14 @@
 """The honest evaluation of movers: error of a solve on the moved mesh, failures included.
 
-ER = (e_0 - e_1) / e_0 with e the L2 error of the P1 solve by a quadrature of high order. A move
-that raised an error or left an inverted cell counts as ER = -1 in every average. The time of a
-move includes the building of its monitor from the solution on the first mesh, but neither solve.
+ER = (e_0 - e_1) / e_0 with e the L2 error of the P1 solve by a quadrature of high order, or the
+figure that a case names instead. A move that raised an error or left an inverted cell counts as
+ER = -1 in every average. The time of a move includes the building of its monitor from the solution
+on the first mesh, but neither solve.
 """
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -15,10 +17,10 @@ from dataclasses import asdict, dataclass
 import torch
 
 from ...fem.linear import SolveError
-from ...mesh import Mesh, MeshError
-from ...monitors import Hessian, Monitor
+from ...mesh import MeshError
+from ...monitors import Hessian
 from ...movers import Mover
-from .cases import Case
+from .cases import Adapted, Build, Trial
 
 FAILED = -1.0
 
@@ -33,10 +35,10 @@ class Contestant:
     """
 
     mover: Mover
-    monitor: Callable[[Mesh, torch.Tensor], Monitor]
+    monitor: Build
 
 
-def hessian(kind: str, strength: float) -> Callable[[Mesh, torch.Tensor], Monitor]:
+def hessian(kind: str, strength: float) -> Build:
     """Builder of a Hessian monitor of this kind and strength."""
     return lambda mesh, u: Hessian(mesh, u, kind, strength)  # type: ignore[arg-type]
 
@@ -68,59 +70,33 @@ class Result:
     reason: str
 
 
-def judge(case: Case, name: str, contestant: Contestant) -> Result:
+def judge(case: Trial, name: str, contestant: Contestant) -> Result:
     """Solve, move, solve again."""
     with torch.no_grad():
-        first = case.problem.solve(case.mesh)
-        before = first.errors()["l2"]
+        before = case.at_rest
         begin = time.perf_counter()
         try:
-            monitor = contestant.monitor(case.mesh, first.u)
-            moved = contestant.mover.move(case.mesh, monitor)
-        except MeshError as error:
+            found = case.adapted(contestant.mover, contestant.monitor)
+        except (MeshError, SolveError) as error:
             seconds = time.perf_counter() - begin
-            return _failure(case, name, before, seconds, 0, str(error))
-        seconds = time.perf_counter() - begin
-        report = moved.report
-        if report.inverted_cells:
-            return _failure(case, name, before, seconds, report.inverted_cells, report.reason)
-        try:
-            after = case.problem.solve(moved.mesh).errors()["l2"]
-        except SolveError as error:
-            return _failure(case, name, before, seconds, 0, str(error))
+            found = Adapted(math.inf, seconds, 0, 0.0, str(error))
+    failed = not math.isfinite(found.error) or found.inverted > 0
     return Result(
         case=case.name,
         mover=name,
         nodes=len(case.mesh.pos),
         before=before,
-        after=after,
-        reduction=(before - after) / before,
-        seconds=seconds,
-        inverted=0,
-        min_quality=report.min_quality,
-        reason=report.reason,
-    )
-
-
-def _failure(
-    case: Case, name: str, before: float, seconds: float, inverted: int, reason: str
-) -> Result:
-    return Result(
-        case=case.name,
-        mover=name,
-        nodes=len(case.mesh.pos),
-        before=before,
-        after=float("inf"),
-        reduction=FAILED,
-        seconds=seconds,
-        inverted=inverted,
-        min_quality=0.0,
-        reason=f"failed: {reason}",
+        after=math.inf if failed else found.error,
+        reduction=FAILED if failed else (before - found.error) / before,
+        seconds=found.seconds,
+        inverted=found.inverted,
+        min_quality=0.0 if failed else found.min_quality,
+        reason=f"failed: {found.reason}" if failed else found.reason,
     )
 
 
 def evaluate(
-    cases: Iterable[Case],
+    cases: Iterable[Trial],
     contestants: Mapping[str, Contestant],
     progress: Callable[[Result], None] | None = None,
 ) -> list[Result]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from meshlearn.fem import FunctionSpace, assemble, dot, grad
-from meshlearn.mesh import MeshError, generate
+from meshlearn.mesh import Mesh, MeshError, generate
 from meshlearn.training.data import DOMAINS, Darcy, DarcySettings, make_darcy
-from meshlearn.training.data.darcy import rough_field, solve_darcy
+from meshlearn.training.data.darcy import solve_darcy
 
 SMALL = DarcySettings(nodes=80)
 
@@ -46,16 +45,6 @@ def test_a_known_solution() -> None:
     assert torch.allclose(outputs["u"], 3 * x - 1, atol=1e-12)
 
 
-def test_the_rough_field_has_its_variance_and_covariance() -> None:
-    distance = torch.tensor([0.0, 0.05, 0.1, 0.2, 0.4], dtype=torch.float64)
-    points = torch.stack([distance, 0 * distance], dim=1)
-    rng = np.random.default_rng(0)
-    drawn = torch.stack([rough_field(rng, points, 0.2) for _ in range(4000)])
-    covariance = (drawn[:, :1] * drawn).mean(dim=0)
-    assert float(drawn.mean(dim=0).abs().max()) < 0.06
-    assert torch.allclose(covariance, (-distance / 0.2).exp(), atol=0.06)
-
-
 def test_the_same_number_is_the_same_case_from_memory_or_disk(tmp_path: Path) -> None:
     made = make_darcy(SMALL, 1)
     for _ in range(2):  # the second time from disk
@@ -71,6 +60,23 @@ def test_the_same_number_is_the_same_case_from_memory_or_disk(tmp_path: Path) ->
     rougher = make_darcy(SMALL.model_copy(update={"variance": 2.0}), 1)
     assert rougher.inputs["log_k"].std() == pytest.approx(2 * float(made.inputs["log_k"].std()))
     assert math.isclose(float(rougher.inputs["f"].sum()), float(made.inputs["f"].sum()))
+
+
+def test_graded_meshes_fill_the_same_domains() -> None:
+    for number in range(len(DOMAINS)):
+        even, middle, sides = (
+            make_darcy(SMALL.model_copy(update={"nodes": 300, "grading": grading}), number).mesh
+            for grading in (0.0, 0.7, -0.7)
+        )
+        area = float(even.volumes().sum())
+        for mesh in (middle, sides):
+            assert float(mesh.volumes().sum()) == pytest.approx(area, rel=0.02)
+            assert not len(mesh.inverted_cells())
+
+        def gathered(mesh: Mesh) -> float:
+            return float(((mesh.centroids() - 0.5).abs() < 0.25).all(dim=1).double().mean())
+
+        assert gathered(middle) > 1.1 * gathered(even) > 1.3 * gathered(sides)
 
 
 def test_prepared_by_two_processes_and_only_what_is_missing(tmp_path: Path) -> None:

@@ -33,7 +33,13 @@ CHECKPOINT = "checkpoint.pt"
 
 
 class Task(ABC):
-    """What is trained, and on what."""
+    """What is trained, and on what.
+
+    Attributes:
+        progress: share of the training that is done; the trainer sets it before each step.
+    """
+
+    progress: float = 0.0
 
     @abstractmethod
     def loss(self, model: nn.Module, rng: Rng) -> tuple[Tensor, dict[str, float]]:
@@ -147,6 +153,7 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         rng = np.random.default_rng([settings.seed, self.step, here.rank])
         figures: dict[str, float] = {}
+        self.task.progress = self.step / settings.steps
         for _ in range(settings.accumulate):
             with torch.autocast(
                 _device(self.model), torch.bfloat16, enabled=settings.precision == "bfloat16"

@@ -6,14 +6,11 @@ python examples/follow_hump.py [OUTPUT.gif]
 from __future__ import annotations
 
 import sys
-import tempfile
 from pathlib import Path
-
-from PIL import Image
 
 import meshlearn as ml
 from meshlearn.monitors import Constant
-from meshlearn.plot import Panel, save
+from meshlearn.plot import Panel, animate
 from meshlearn.problems.swirl import bump
 
 END, STEPS, FRAMES = 1.0, 100, 20
@@ -30,13 +27,9 @@ print(f"L2 error {before:.4f} with nodes at rest, {after:.4f} with nodes that fo
 print(f"mass changed by {moved.mass_defect:.0e}; inverted cells: {moved.steps[-1].inverted_cells}")
 
 output = Path(sys.argv[1] if len(sys.argv) > 1 else "follow_hump.gif")
-pictures = []
-with tempfile.TemporaryDirectory() as folder:
-    for k in range(len(moved)):
-        time, values = float(moved.times[k]), moved[k].u.clamp(0, 0.5)
-        panel = Panel(moved.meshes[k], f"t = {time:.2f}", values, "u")
-        with Image.open(save([panel], Path(folder) / "frame.png")) as image:
-            small = image.convert("RGB").resize((260, 260 * image.height // image.width))
-            pictures.append(small.quantize(64, dither=Image.Dither.NONE))
-pictures[0].save(output, save_all=True, append_images=pictures[1:], duration=150, loop=0)
+frames = [
+    Panel(moved.meshes[k], f"t = {float(moved.times[k]):.2f}", moved[k].u.clamp(0, 0.5), "u")
+    for k in range(len(moved))
+]
+animate(frames, output, width=260)
 print(f"see {output} ({output.stat().st_size // 1000} kB)")

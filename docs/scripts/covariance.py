@@ -39,13 +39,13 @@ def settings(model: str, copies: int, seed: int, folder: Path) -> OperatorSettin
             "copies": copies,
         },
         "samples": 100,
-        "held_out": 100,
+        "held_out": 40,
         "folder": str(folder / "data"),
         "trainer": {
-            "steps": 4000,
+            "steps": 1000,
             "learning_rate": 0.003,
             "ema": 0.99,
-            "evaluate_every": 1000,
+            "evaluate_every": 500,
             "seed": seed,
         },
     }

@@ -80,6 +80,42 @@ def mover(
     typer.echo(f"tables, figures and pictures: {output}")
 
 
+@app.command("evolution", cls=Command)
+def evolution(
+    weights: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL",
+            help="Weights that `meshlearn train evolution` wrote.",
+            show_default=False,
+        ),
+    ],
+    count: Annotated[
+        int | None,
+        typer.Option(min=1, help="Trajectories; those held out in training by default."),
+    ] = None,
+    finer: Annotated[int, typer.Option(min=1, help="Steps for each step of the data.")] = 1,
+    json: Json = False,
+) -> None:
+    """L2 errors of rollouts from held-out starts, over the norm of the start, step by step.
+
+    Beside them those of the start kept for ever.
+
+    Example: `meshlearn evaluate evolution out/train_evolution/mesh-graph-net.safetensors`
+    """
+    from ..training.evolution import evaluate_evolution
+
+    figures = evaluate_evolution(weights, count, finer)
+    if json:
+        print_json(figures)
+        return
+    table = grid("step", "time", "error", "start kept")
+    for row in figures:
+        errors = (f"{100 * row[key]:.2f} %" for key in ("error", "persistence"))
+        table.add_row(f"{row['step']:.0f}", f"{row['time']:.4g}", *errors)
+    console().print(table)
+
+
 @app.command("operator", cls=Command)
 def operator(
     weights: Annotated[

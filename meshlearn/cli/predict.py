@@ -24,20 +24,22 @@ def predict(
         Path,
         typer.Argument(
             metavar="MODEL",
-            help="Weights that `meshlearn train operator` wrote.",
+            help="Weights that `meshlearn train operator` or `train evolution` wrote.",
             show_default=False,
         ),
     ],
     path: MeshFile,
     output: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             "-o",
             "--output",
             metavar="FILE",
-            help="Write the mesh with inputs and predicted fields here.",
+            help="Write the mesh with inputs and predicted fields here; with --steps a .pvd file "
+            "with a VTU file for each time.",
+            show_default="out/predicted.vtu or .pvd",
         ),
-    ] = Path("out/predicted.vtu"),
+    ] = None,
     given: Annotated[
         list[str] | None,
         typer.Option(
@@ -54,6 +56,21 @@ def predict(
             "of the mesh. Repeatable; without it the output is held nowhere.",
         ),
     ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Of a model that carries states forward: how many, from the state in the mesh.",
+            show_default=False,
+        ),
+    ] = None,
+    dt: Annotated[
+        float | None,
+        typer.Option(help="Time step.", show_default="that of the training"),
+    ] = None,
+    animation: Annotated[
+        bool, typer.Option("--animation", help="With --steps: draw a GIF beside the .pvd file.")
+    ] = False,
     allow: Allow = None,
     repair: Repair = None,
     json: Json = False,
@@ -63,15 +80,48 @@ def predict(
     Its inputs are fields of the mesh file under the names that its card gives: node fields for P1,
     cell fields for P0 (or numbers, with --set). Quadratic outputs are written at the nodes.
 
-    Example: `meshlearn predict out/train_operator/spon.safetensors plate.vtu --boundary u=0`
+    Examples:
+
+    - `meshlearn predict out/train_operator/spon.safetensors plate.vtu --boundary u=0`
+    - `meshlearn predict out/heat/mesh-graph-net.safetensors start.vtu --steps 40 --boundary u=0`
     """
     import torch
 
+    from ..mesh import MeshError
     from ..mesh.files import read
+    from ..nn.storage import read_card
     from ..operators import load_operator
 
+    operator = load_operator(model)
+    timed = "strategy" in read_card(model).get("settings", {})
+    if timed != (steps is not None):
+        raise MeshError(
+            f"{model} carries states forward in time: give --steps"
+            if timed
+            else f"--steps is for models that `meshlearn train evolution` wrote; {model} is none"
+        )
+    output = output or Path("out/predicted.pvd" if timed else "out/predicted.vtu")
+    if steps is not None:
+        from ..training.evolution import load_evolution
+        from .predict_in_time import predict_in_time
+
+        _, settings = load_evolution(model)
+        mesh = read(path, allow=allow or (), repair=repair or ())
+        fields = _inputs(operator, mesh, pairs("--set", given or []))
+        held = _conditions(operator, mesh, pairs("--boundary", boundary or []))
+        found = predict_in_time(
+            operator, settings, mesh, fields, held, output, steps=steps, dt=dt, animate=animation
+        )
+        if json:
+            print_json({"model": type(operator).__name__, "input": path.name, **found})
+            return
+        for name, (low, high) in found["range"].items():
+            typer.echo(f"{name} after {steps} steps of {found['dt']:g}: {low:.4g} to {high:.4g}")
+        typer.echo(f"{output.parent}: {', '.join(found['files'])}")
+        return
+    if dt is not None or animation:
+        raise MeshError("--dt and --animation go with --steps")
     with output_file(output) as staged:
-        operator = load_operator(model)
         mesh = read(path, allow=allow or (), repair=repair or ())
         fields = _inputs(operator, mesh, pairs("--set", given or []))
         held = _conditions(operator, mesh, pairs("--boundary", boundary or []))

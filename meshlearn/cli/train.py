@@ -111,6 +111,46 @@ def operator(
     _report(path, trained, json=json)
 
 
+@app.command("evolution", cls=Command)
+def evolution(
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            help="YAML file of settings; defaults without it. Its `model` is one of {operators}.",
+            show_default=False,
+        ),
+    ] = None,
+    output: Folder = Path("out/train_evolution"),
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write TensorBoard event files too.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Train an operator to carry states forward in time, and write its weights with their card.
+
+    Interrupt it when you like: the same command goes on from the last checkpoint.
+
+    Example: `meshlearn train evolution --config examples/configs/evolution_heat.yaml`
+    """
+    from ..training.evolution import EvolutionSettings, train_evolution
+    from ..training.settings import read_settings
+
+    settings = read_settings(config, EvolutionSettings) if config else EvolutionSettings()
+    command = "meshlearn train evolution" + (f" --config {config.name}" if config else "")
+    with training_progress() as show:
+        path, trained = train_evolution(
+            settings,
+            output,
+            command=command,
+            prepared=show.samples,
+            progress=show.step,
+            tensorboard=tensorboard,
+        )
+    _report(path, trained, json=json)
+
+
 def _report(path: Path, trained: Trained, *, json: bool) -> None:
     report = {
         "weights": str(path),

@@ -53,7 +53,9 @@ class Panel:
     label: str = ""
 
 
-def save(panels: Sequence[Panel], path: str | Path) -> Path:
+def save(
+    panels: Sequence[Panel], path: str | Path, *, limits: tuple[float, float] | None = None
+) -> Path:
     """Draw panels with one view and one colour scale into a PNG.
 
     They stand side by side, or one above the other where the mesh is long.
@@ -61,6 +63,7 @@ def save(panels: Sequence[Panel], path: str | Path) -> Path:
     Args:
         panels: at least one.
         path: ends in .png.
+        limits: of the colour scale; those of the values by default.
 
     Raises:
         MeshError: another suffix, no panel, or a folder that cannot be written.
@@ -68,7 +71,7 @@ def save(panels: Sequence[Panel], path: str | Path) -> Path:
     target = Path(path)
     check_png(target)
     with replacing(target) as temporary:
-        plotter = _plotter(panels, off_screen=True)
+        plotter = _plotter(panels, off_screen=True, limits=limits)
         try:
             plotter.screenshot(temporary)
         finally:
@@ -92,7 +95,9 @@ def has_display() -> bool:
     return os.name == "nt" or os.uname().sysname == "Darwin" or bool(os.environ.get("DISPLAY"))
 
 
-def _plotter(panels: Sequence[Panel], *, off_screen: bool) -> Any:
+def _plotter(
+    panels: Sequence[Panel], *, off_screen: bool, limits: tuple[float, float] | None = None
+) -> Any:
     if not panels:
         raise MeshError("a figure needs at least one panel")
     _quiet()
@@ -101,7 +106,7 @@ def _plotter(panels: Sequence[Panel], *, off_screen: bool) -> Any:
     width = _WIDTH // max(columns, 2 if rows == 1 else 1)
     drawn = round(0.94 * width * view.height / view.width)
     height = _TITLE + min(max(drawn, _HEIGHTS[0]), _HEIGHTS[1])
-    limits = _limits(panels)
+    limits = limits or limits_of(panels)
     bar = _BAR if limits else 0
     plotter = pv.Plotter(
         shape=(rows + bool(bar), columns),
@@ -248,7 +253,7 @@ def _grid(panel: Panel) -> pv.UnstructuredGrid:
     return grid
 
 
-def _limits(panels: Sequence[Panel]) -> tuple[float, float] | None:
+def limits_of(panels: Sequence[Panel]) -> tuple[float, float] | None:
     """Smallest and largest finite value of all panels, to a thousandth of their difference."""
     values = [panel.values.detach().cpu().numpy() for panel in panels if panel.values is not None]
     if not values:

@@ -80,10 +80,7 @@ def plot_fields(mesh: Mesh, path: str | Path, values: Mapping[str, Tensor], labe
     """
     from ..mesh.drawing import Panel, save  # pyvista takes a second to import
 
-    panels = [
-        Panel(mesh, title, field.norm(dim=1) if field.dim() > 1 else field, label)
-        for title, field in values.items()
-    ]
+    panels = [Panel(mesh, title, _length(field), label) for title, field in values.items()]
     return save(panels, path)
 
 
@@ -107,6 +104,36 @@ def plot_series(
     """
     fields = {f"t = {float(times[k]):.4g}": values(k) for k in spread(len(times), panels)}
     return plot_fields(mesh, path, fields, label)
+
+
+def animate_series(
+    mesh: Mesh,
+    path: str | Path,
+    times: Tensor,
+    values: Callable[[int], Tensor],
+    label: str,
+    frames: int,
+) -> Path:
+    """Draw some of the states into a GIF.
+
+    Args:
+        mesh, times, values, label: see `plot_series`.
+        path: ends in .gif.
+        frames: how many states.
+    """
+    from ..mesh.animation import animate
+    from ..mesh.drawing import Panel
+
+    panels = [
+        Panel(mesh, f"t = {float(times[k]):.4g}", _length(values(k)), label)
+        for k in spread(len(times), frames)
+    ]
+    return animate(panels, path)
+
+
+def _length(field: Tensor) -> Tensor:
+    """Scalars as they are, of vectors the length."""
+    return field.norm(dim=1) if field.dim() > 1 else field
 
 
 def chosen(name: str, fields: Mapping[str, Tensor]) -> Tensor:

@@ -15,7 +15,7 @@ from ..fem import Field, FunctionSpace, assemble_linear
 from ..fem.time import run
 from ..mesh import Mesh, MeshError
 from .base import Function, Solution
-from .output import nodal_values, plot_series, write_series
+from .output import animate_series, nodal_values, plot_series, write_series
 
 TimeFunction = Callable[[Tensor, Any], Tensor]
 """A torch function of positions `[m, d]` and time that returns `[m]`, or `[m, k]` for vectors."""
@@ -75,6 +75,11 @@ class Series:
         """Draw some of the states, from the first to the last, into a PNG."""
         label = "u" if self.u.dim() == 1 else "|u|"
         return plot_series(self.mesh, path, self.times, lambda k: self[k].u, label, panels)
+
+    def animate(self, path: str | Path, frames: int = 20) -> Path:
+        """Draw some of the states, from the first to the last, into a GIF."""
+        label = "u" if self.u.dim() == 1 else "|u|"
+        return animate_series(self.mesh, path, self.times, lambda k: self[k].u, label, frames)
 
 
 def at_time(function: TimeFunction, time: float) -> Function:

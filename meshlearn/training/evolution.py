@@ -294,6 +294,40 @@ def load_evolution(path: str | Path) -> tuple[Operator, EvolutionSettings]:
     return model, parse_settings(card["settings"], EvolutionSettings, str(path))
 
 
+def evaluate_evolution(
+    path: str | Path, count: int | None = None, finer: int = 1
+) -> list[dict[str, float]]:
+    """Mean errors of held-out rollouts at each step, see `errors_in_time`.
+
+    Args:
+        path: of weights that `train_evolution` wrote.
+        count: trajectories; as many as were held out in training by default.
+        finer: steps taken for each step of the data: rates allow it, states and changes do not.
+
+    Returns:
+        For each step: its number and time, the error, and that of the start kept for ever.
+
+    Raises:
+        MeshError: no such weights, or finer steps of a model of states or changes.
+    """
+    model, settings = load_evolution(path)
+    if finer > 1 and settings.strategy != "derivative":
+        raise MeshError(
+            f"the model was trained with strategy {settings.strategy!r}, for one time step; only "
+            "one of the derivative can take others"
+        )
+    settings = settings.model_copy(update={"held_out": count or settings.held_out})
+    task = EvolutionTask(settings, *settings.pools())
+    cases = range(len(task.held_out))
+    found = torch.stack([task.judge(model, k, finer=finer) for k in cases]).mean(dim=0)
+    still = torch.stack([task.persistence(k) for k in cases]).mean(dim=0)
+    dt = settings.data.step
+    return [
+        {"step": k, "time": k * dt, "error": error, "persistence": kept}
+        for k, (error, kept) in enumerate(zip(found.tolist(), still.tolist(), strict=True), 1)
+    ]
+
+
 def _squared(state: State, norms: Mapping[str, Norm]) -> Tensor:
     """Squared norm of all fields together, on each mesh `[graphs]`."""
     parts = [

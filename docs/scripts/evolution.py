@@ -31,17 +31,17 @@ def settings(kind: str, strategy: str, seed: int, folder: Path) -> EvolutionSett
     """Of one run."""
     content = {
         "model": "mesh-graph-net",
-        "options": {"width": 32, "blocks": 6},
+        "options": {"width": 32, "blocks": 4, "differences": True},
         "data": {"kind": kind, "nodes": 150, "steps": max(SHOWN)},
         "samples": 60,
         "held_out": 12,
         "strategy": strategy,
         "folder": str(folder / "data"),
         "trainer": {
-            "steps": 4000,
+            "steps": 2500,
             "learning_rate": 0.003,
             "ema": 0.99,
-            "evaluate_every": 2000,
+            "evaluate_every": 2500,
             "seed": seed,
         },
     }

@@ -29,6 +29,7 @@ from .gno import GraphKernelNetwork, KernelIntegral, balls, neighbourhood
 from .latent_grid import LatentGrid, latent_grid
 from .low_rank import LowRankKernel, LowRankNO, domain
 from .mesh_graph_net import MeshGraphNet, world_edges
+from .message_passing_solver import MessagePassingSolver
 from .multipole import MultipoleGNO
 from .sites import resampled
 from .spectral import SpectralBlock, SpectralConv
@@ -43,6 +44,7 @@ OPERATORS: dict[str, type[Operator]] = {
     "gino": GINO,
     "gaot": GeometryAwareTransformer,
     "mesh-graph-net": MeshGraphNet,
+    "message-passing-solver": MessagePassingSolver,
     "diffusion": GraphDiffusion,
     "boundary-value": BoundaryValueGNN,
 }
@@ -76,6 +78,7 @@ __all__ = [
     "LowRankKernel",
     "LowRankNO",
     "MeshGraphNet",
+    "MessagePassingSolver",
     "MultipoleGNO",
     "OPERATORS",
     "Operator",

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..kernels import gather
 from ..mesh import Mesh, MeshError
 from ..nn import MeshBlock, mlp, pair_segments, radius_graph, segments
 from .base import Fields, Operator
@@ -39,6 +40,8 @@ class MeshGraphNet(Operator):
         world_radius: nodes so near in space are joined, too; 0 for mesh edges only.
         world: name of the input that is the displacement from the mesh to the world, a P1 vector;
             by default the mesh is the world.
+        differences: whether edges see the differences of the node features, too: what a rate of
+            change depends on, and hard to learn from the features themselves.
         conditions: "nodal" shows Dirichlet data where they are held, "extended" as continuous
             fields, the network giving what is to be added to them (see `extension`).
     """
@@ -55,6 +58,7 @@ class MeshGraphNet(Operator):
         noise: float = 0.0,
         world_radius: float = 0.0,
         world: str | None = None,
+        differences: bool = False,
         conditions: str = "nodal",
     ) -> None:
         super().__init__(inputs, outputs, boundary)
@@ -69,9 +73,10 @@ class MeshGraphNet(Operator):
             )
         options = {"dim": dim, "width": width, "blocks": blocks, "noise": noise}
         self.config |= {**options, "world_radius": world_radius, "world": world}
-        self.config |= {"conditions": conditions}
+        self.config |= {"differences": differences, "conditions": conditions}
         self.encode_nodes = mlp([self.columns_in, width, width])
-        self.encode_edges = mlp([dim + 1, width, width])
+        compared = self.columns_in if differences else 0
+        self.encode_edges = mlp([dim + 1 + compared, width, width])
         self.blocks = nn.ModuleList(MeshBlock(width) for _ in range(blocks))
         extra = blocks if world_radius else 0
         self.encode_world = mlp([2 * dim + 2, width, width]) if extra else None
@@ -103,7 +108,11 @@ class MeshGraphNet(Operator):
 
     def _network(self, mesh: Mesh, nodes: Tensor) -> Tensor:
         edge_index, by_receiver = mesh.topology.edge_index, segments(mesh)
-        edges = self.encode_edges(self._offsets(mesh.pos, edge_index))
+        features = [self._offsets(mesh.pos, edge_index)]
+        if self.config["differences"]:
+            # a difference of neighbours is a tenth or so of the deviation
+            features.append(10 * (gather(nodes, edge_index[0]) - gather(nodes, edge_index[1])))
+        edges = self.encode_edges(torch.cat(features, dim=1))
         near = world = None
         if self.encode_world is not None:
             place = self._world(mesh, nodes)

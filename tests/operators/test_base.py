@@ -45,6 +45,9 @@ BUILD: dict[str, Callable[..., Operator]] = {
     "gaot": lambda **o: GeometryAwareTransformer(
         INPUTS, OUTPUTS, width=8, heads=2, blocks=2, tokens=4, radius=0.3, **o
     ),
+    "mgn, differences": lambda **o: MeshGraphNet(
+        INPUTS, OUTPUTS, width=8, blocks=2, differences=True, **o
+    ),
     "mgn": lambda **o: MeshGraphNet(INPUTS, OUTPUTS, width=8, blocks=2, world_radius=0.4, **o),
     "chebyshev": lambda **o: BoundaryValueGNN(INPUTS, OUTPUTS, width=8, blocks=2, order=3, **o),
     "linear": lambda **o: GraphDiffusion(INPUTS, OUTPUTS, width=8, heads=2, steps=3, **o),

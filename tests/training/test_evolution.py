@@ -101,6 +101,16 @@ def test_pushforward_has_the_gradient_of_the_last_step_only(tmp_path: Path) -> N
     assert any(not torch.allclose(a, b, rtol=1e-3) for a, b in zip(*found, strict=True))
 
 
+def test_rates_are_learnt_from_differences(tmp_path: Path) -> None:
+    scores = []
+    for differences in (False, True):
+        options = {"width": 12, "blocks": 3, "differences": differences}
+        chosen = settings(tmp_path, options=options)
+        _, trained = train_evolution(chosen, tmp_path / str(differences))
+        scores.append(trained.figures["score"])
+    assert scores[1] < 0.7 * scores[0]
+
+
 def test_the_curriculum_grows(tmp_path: Path) -> None:
     chosen = settings(tmp_path, unroll=4, curriculum=0.5)
     task = EvolutionTask(chosen, *chosen.pools())

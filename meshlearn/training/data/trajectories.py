@@ -3,10 +3,11 @@ r"""Trajectories: states of time-dependent problems at equal time steps, on rand
     heat:                 u_t - k lap u = 0
     advection-diffusion:  u_t + b . grad u - k lap u = 0,  b = omega (1/2 - y, x - 1/2)
     burgers:              u_t + (u . grad) u - k lap u = 0  for a velocity u
+    cylinder-wake:        see `wakes`; k is the viscosity
 
-on the unit square, u = 0 on the boundary. The start is a sum of Gaussians times a function that
-vanishes there. P1 elements in space; Crank-Nicolson, for
-Burgers BDF2, in time, `refine` steps to one that is kept.
+The first three on the unit square, u = 0 on the boundary; the start is a sum of Gaussians times a
+function that vanishes there. P1 elements in space; Crank-Nicolson, for Burgers BDF2, in time,
+`refine` steps to one that is kept.
 """
 
 from __future__ import annotations
@@ -31,9 +32,10 @@ from ...problems import Burgers, Heat
 from ..pool import HELD_OUT, CachedPool, State
 from ..settings import Settings
 from ..shapes import meshed_polygon
+from . import wakes
 
 Rng = np.random.Generator
-KINDS = ("heat", "advection-diffusion", "burgers")
+KINDS = ("heat", "advection-diffusion", "burgers", "cylinder-wake")
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class TrajectorySettings(Settings):
         seed: of all runs.
     """
 
-    kind: Literal["heat", "advection-diffusion", "burgers"] = "heat"
+    kind: Literal["heat", "advection-diffusion", "burgers", "cylinder-wake"] = "heat"
     nodes: int = Setting(250, ge=30)
     steps: int = Setting(40, ge=4)
     dt: float | None = Setting(None, gt=0)
@@ -104,7 +106,7 @@ class TrajectorySettings(Settings):
     @property
     def step(self) -> float:
         """The time between states."""
-        return self.dt or {"heat": 0.01, "advection-diffusion": 0.02, "burgers": 0.02}[self.kind]
+        return self.dt or (0.01 if self.kind == "heat" else wakes.STEP)
 
     def pool(self, count: int, folder: str | Path) -> Trajectories:
         """The first `count` runs."""
@@ -133,7 +135,9 @@ class Trajectories(CachedPool[Trajectory]):
         self.settings = settings
         moving = settings.kind == "advection-diffusion"
         self.fields = (Variable("log_k", "P0"), *([Variable("b", "P1", 2)] if moving else []))
-        self.states = (Variable("u", "P1", 2 if settings.kind == "burgers" else 0),)
+        self.states = (
+            Variable("u", "P1", 2 if settings.kind in ("burgers", "cylinder-wake") else 0),
+        )
 
     def maker(self) -> Callable[[int], Trajectory]:
         """See `CachedPool`."""
@@ -167,6 +171,9 @@ class Trajectories(CachedPool[Trajectory]):
 def make_trajectory(settings: TrajectorySettings, number: int) -> Trajectory:
     """Run `number`: always the same for the same settings."""
     rng = np.random.default_rng([settings.seed, number])
+    if settings.kind == "cylinder-wake":
+        with torch.no_grad():
+            return _wake(settings, rng)
     square = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], float)
     mesh = meshed_polygon(rng, square, [], settings.nodes)
     solve = {"heat": _heat, "advection-diffusion": _advected, "burgers": _burgers}
@@ -220,6 +227,13 @@ def _advected(settings: TrajectorySettings, rng: Rng, mesh: Mesh) -> Trajectory:
     return kept
 
 
+def _wake(settings: TrajectorySettings, rng: Rng) -> Trajectory:
+    mesh, k, states, held = wakes.wake(
+        rng, settings.nodes, settings.steps, settings.step, settings.refine
+    )
+    return _recorded(settings, mesh, k, states, held)
+
+
 def _bumps(rng: Rng) -> Callable[[Tensor], Tensor]:
     """A sum of Gaussians of either sign, 0 on the boundary of the unit square."""
     count = int(rng.integers(1, 4))
@@ -238,6 +252,11 @@ def _bumps(rng: Rng) -> Callable[[Tensor], Tensor]:
 def _kept(
     settings: TrajectorySettings, mesh: Mesh, k: float, space: FunctionSpace, states: Tensor
 ) -> Trajectory:
+    return _recorded(settings, mesh, k, states, Dirichlet(space, "boundary", 0.0))
+
+
+def _recorded(
+    settings: TrajectorySettings, mesh: Mesh, k: float, states: Tensor, held: Dirichlet
+) -> Trajectory:
     fields = {"log_k": torch.full((mesh.num_cells,), float(np.log(k)), dtype=torch.float64)}
-    bcs = {"u": [Dirichlet(space, "boundary", 0.0)]}
-    return Trajectory(settings.kind, mesh, settings.step, {"u": states}, fields, bcs)
+    return Trajectory(settings.kind, mesh, settings.step, {"u": states}, fields, {"u": [held]})

@@ -13,6 +13,7 @@ from .darcy import DarcySettings
 from .diffusion import DiffusionSettings
 from .elastic import ElasticSettings
 from .steady_flow import CavitySettings, CylinderSettings
+from .vtu_folder import FolderSettings
 
 
 def _with_kind(given: Any) -> Any:
@@ -29,6 +30,7 @@ Member = (
     | CavitySettings
     | CylinderSettings
     | CovarianceSettings
+    | FolderSettings
 )
 """A new data set is one more of these."""
 AnyData = Annotated[Annotated[Member, Discriminator("kind")], BeforeValidator(_with_kind)]

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from .grids import GridRun, read_cfdbench, read_pdebench
 from .tfrecord import read_trajectories, tfrecord_payloads
 
-__all__ = ["read_trajectories", "tfrecord_payloads"]
+__all__ = [
+    "GridRun",
+    "read_cfdbench",
+    "read_pdebench",
+    "read_trajectories",
+    "tfrecord_payloads",
+]

@@ -64,7 +64,7 @@ class Problem:
         self.graphs = int(self.graph.max()) + 1
         self.reference_size = self._node_volumes(self.energy.reference_volume)
         self.weight = self.reference_size / self._sum(self.reference_size)
-        self.reference_length = self._offsets(mesh.pos).norm(dim=1)
+        self.reference_length = self._offsets(mesh.pos).norm(dim=1).float()
         kind = torch.full((len(mesh.pos),), mesh.dim, device=mesh.pos.device)
         kind[free.nodes] = free.free
         self.kind = torch.stack([kind == mesh.dim, (kind < mesh.dim) & (kind > 0), kind == 0], 1)
@@ -154,11 +154,17 @@ class Problem:
         level = level - self.mean(level, self.reference_size)
         pull = self.free.project(found.gradient)
         smooth = self.solve(-pull / scale[:, None])
+        # Edges outnumber nodes: what only the network sees of them is float32 from here on.
+        own, other = self.receivers, self.senders
         offset = self._offsets(pos)
-        length = offset.norm(dim=1)
-        strain = self._along(smooth[self.senders] - smooth[self.receivers], offset) / length**2
-        largest = self.largest(strain.abs(), self.graph[self.receivers]) + _TINY
-        strain = strain / largest[self.graph[self.receivers]]
+        unit = offset / local.index_select(0, own)[:, None]
+        step = unit.float()
+        length = step.norm(dim=1)
+        ahead = smooth.index_select(0, other) - smooth.index_select(0, own)
+        ahead = (ahead / local.index_select(0, own)[:, None]).float()
+        strain = self._along(ahead, step) / length**2
+        largest = self.largest(strain.abs(), self.graph[own]) + _TINY
+        strain = strain / largest[self.graph[own]]
         force = pull * (local / share)[:, None]
         slope = log_density_gradient(sample.value, sample.gradient) * local[:, None]
         log_rho = rho.log()
@@ -179,19 +185,19 @@ class Problem:
             ],
             dim=1,
         )
-        own, other = self.receivers, self.senders
-        unit = offset / local[own, None]
+        pulls, slopes = force.float(), slope.float()
+        levels, rhos = level.float(), log_rho.float()
         edges = torch.stack(
             [
-                length / local[own],
-                torch.log(length / self.reference_length),
-                torch.asinh(self._along(unit, force[own])),
-                torch.asinh(self._along(unit, force[other])),
-                torch.asinh(self._along(unit, slope[own])),
+                length,
+                torch.log(length * (local.float()[own] / self.reference_length)),
+                torch.asinh(self._along(step, pulls[own])),
+                torch.asinh(self._along(step, pulls[other])),
+                torch.asinh(self._along(step, slopes[own])),
                 strain,
-                level[other] - level[own],
-                log_rho[other] - log_rho[own],
-                _stretch(sample.value, rho, offset / length[:, None], own),
+                levels[other] - levels[own],
+                rhos[other] - rhos[own],
+                _stretch(sample.value, rho, step / length[:, None], own),
             ],
             dim=1,
         )
@@ -206,7 +212,7 @@ class Problem:
             smooth=smooth,
             unit=unit,
             nodes=torch.cat([nodes.float(), self.kind.float()], dim=1),
-            edges=edges.float(),
+            edges=edges,
             spread=spread,
         )
 
@@ -269,6 +275,6 @@ def _stretch(value: Tensor, rho: Tensor, direction: Tensor, own: Tensor) -> Tens
     """Logarithm of the metric's length of a direction against that of an isotropic metric `[m]`."""
     if value.dim() == 1:
         return torch.zeros_like(direction[:, 0])
-    d = direction.shape[1]
-    shape = value / (rho ** (2 / d))[:, None, None]
-    return torch.einsum("mi,mij,mj->m", direction, shape[own], direction).log() / 2
+    shape = value / (rho ** (2 / direction.shape[1]))[:, None, None]
+    turned = torch.bmm(shape.float().index_select(0, own), direction[:, :, None])[:, :, 0]
+    return (direction * turned).sum(dim=1).log() / 2

@@ -23,21 +23,29 @@ from ..base import Mover, Outcome, Progress
 from ..constraints import Freedom
 from ..equidistribution import density
 from .network import MoverNet
-from .state import Place, Problem
-from .step import advance
+from .state import Place, Problem, State
+from .step import FEW, advance
 
-_SHARES = (1.0, 1 / 4, 1 / 16, 1 / 64, 0.0)
-"""Of a step: the largest that does not raise the energy is taken."""
-_SLACK = 0.1
-"""Energy over the lowest so far that a step may end with."""
+_SHARES = (1.0, 1 / 2, 1 / 4, 1 / 8, 1 / 16)
+"""Of a step: the largest that lowers the energy is taken."""
+_WORTH = 1e-4
+"""Share of the energy that a step must gain; a mesh that cannot gain it stays where it is."""
+_PLAIN_WORTH = 1e-2
+"""The same for a step of plain preconditioned descent, where no share of the network's gains."""
+_FITS = 0.1
+"""Spread of the logarithm of the nodes' loads below which a mesh fits a density."""
 _SHIPPED = "universal_{}d"
 
 
 class UniversalMover(Mover):
     """A trained network in the place of an optimiser.
 
+    A step counts only where it lowers the Huang-Kamenski energy, whole or shortened: the mesh that
+    comes out is never worse by its own energy than the one that went in. A mesh that fits its
+    monitor takes no step.
+
     The residual is the largest displacement of the last step over the local size; `converged`
-    means that it is below `tol`. A mesh that fits its monitor takes no step.
+    means that it is below `tol`, or that the mesh fits.
 
     Args:
         networks: a trained `MoverNet` for each dimension of space (2, 3).
@@ -91,40 +99,75 @@ class UniversalMover(Mover):
         with torch.no_grad():
             typical = float(density(checked(monitor.sample(start).value)).mean())
             problem = Problem(mesh, monitor, free, typical)
-            place = problem.place(start, None)
-            lowest = problem.total(place.energy)
+            place, stuck = problem.place(start, None), False
+            # In a batch the meshes stop one by one, for good.
+            moving = torch.ones(problem.graphs, dtype=torch.bool, device=start.device)
             for step in range(1, self.steps + 1):
                 state = problem.look_at(place)
-                displacement = network(problem, state)
+                moving &= ~_fits(problem, state)
+                displacement = network(problem, state) * moving[problem.graph][:, None]
                 share = displacement.norm(dim=1) / state.local
                 largest = problem.largest(share, problem.graph)
                 residual = float(largest.max())
-                if residual <= self.tol:
+                moving &= largest > self.tol
+                place, gained = _descend(problem, place, displacement, moving, _WORTH, FEW)
+                if bool((left := moving & ~gained).any()):
+                    # Cells unlike all in training: the energy's own slope still leads down.
+                    place, more = _descend(problem, place, state.smooth, left, _PLAIN_WORTH, 0.0)
+                    gained |= more
+                    stuck |= bool((left & ~more).any())
+                moving &= gained
+                if not bool(moving.any()):
                     reason = f"no node would move by more than {self.tol:g} of its local size"
-                    return Outcome(place.pos, True, reason, step - 1, residual)
-                # In a batch the meshes stop one by one.
-                moving = (largest > self.tol)[problem.graph]
-                place = _safe(problem, place, displacement * moving[:, None], lowest)
-                lowest = torch.minimum(lowest, problem.total(place.energy))
+                    reason = "no share of a step lowers the energy" if stuck else reason
+                    return Outcome(place.pos, not stuck, reason, step - 1, residual)
                 progress(step, residual)
         reason = f"{self.steps} network steps done"
         return Outcome(place.pos, False, reason, self.steps, residual)
 
 
-def _safe(problem: Problem, here: Place, displacement: Tensor, lowest: Tensor) -> Place:
-    """The step, quartered for meshes whose energy it would raise, and left out if that is no help.
+def _fits(problem: Problem, state: State) -> Tensor:
+    """Meshes whose nodes hold equal shares of a density `[graphs]`; a metric also turns cells."""
+    if state.sample.value.dim() > 1:
+        return torch.zeros(problem.graphs, dtype=torch.bool, device=state.pos.device)
+    return problem.largest(state.spread, problem.graph) < _FITS
 
-    Training leaves the energy some room: the error of a solve is not always lowest where it is.
+
+def _descend(
+    problem: Problem,
+    here: Place,
+    displacement: Tensor,
+    moving: Tensor,
+    worth: float,
+    few: float,
+) -> tuple[Place, Tensor]:
+    """The largest share of a step that lowers the energy of each moving mesh, none where none does.
+
+    Args:
+        here: before the step.
+        displacement: the step `[n, d]`.
+        moving: the meshes that take it `[graphs]`.
+        worth: share of the energy that it must gain.
+        few: see `step.advance`.
+
+    Returns:
+        Where that leads, and which meshes took a step `[graphs]`.
     """
-    share, worse = torch.ones_like(lowest), torch.ones_like(lowest, dtype=torch.bool)
+    before = problem.total(here.energy)
+    share, gained = moving.to(before.dtype), torch.zeros_like(moving)
+    new = here
     for smaller in _SHARES:
-        share[worse] = smaller
-        pos = advance(problem, here.pos, displacement * share[problem.graph][:, None])
+        share[moving & ~gained] = smaller
+        pos = advance(problem, here.pos, displacement * share[problem.graph][:, None], few)
         new = problem.place(pos, here.sample.hint)
-        worse = problem.total(new.energy) > (1 + _SLACK) * lowest
-        if not bool(worse.any()):
-            break
-    return new
+        gained = moving & (problem.total(new.energy) < (1 - worth) * before)
+        if bool((gained == moving).all()):
+            return new, gained
+    if not bool(gained.any()):
+        return here, gained
+    share[~gained] = 0.0
+    pos = advance(problem, here.pos, displacement * share[problem.graph][:, None], few)
+    return problem.place(pos, here.sample.hint), gained
 
 
 def _load(path: Path) -> tuple[int, MoverNet]:

@@ -10,10 +10,13 @@ import pytest
 import torch
 
 from meshlearn import generate
-from meshlearn.monitors import Constant, Function
-from meshlearn.movers import UniversalMover
-from meshlearn.training.movers.cases import SUITES
+from meshlearn.mesh import Mesh
+from meshlearn.monitors import Constant, Function, Hessian
+from meshlearn.movers import MongeAmpere, UniversalMover, Variational
+from meshlearn.movers.base import scatter_to_nodes
+from meshlearn.problems import named_problem
 from meshlearn.training.movers.evaluation import Contestant, evaluate, hessian, summary
+from meshlearn.training.movers.suites import SUITES
 
 WEIGHTS = files("meshlearn") / "weights"
 
@@ -84,3 +87,33 @@ def test_a_mesh_that_fits_does_not_move(mover):
     mesh = generate.polygon([[0, 0], [1, 0], [1, 1], [0, 1]], h=0.07, seed=2)
     report = mover.move(mesh, Constant(4.0)).report
     assert (report.max_displacement, report.iterations) == (0.0, 0)
+
+
+def moved_by(first: Mesh, second: Mesh) -> float:
+    """Largest distance between the nodes of two meshes over the local size of the first."""
+    cells = first.cells["triangle"]
+    share = (first.volumes() / 3)[:, None].expand(-1, 3)
+    local = scatter_to_nodes(share, cells, len(first.pos)).sqrt()
+    return float(((second.pos - first.pos).norm(dim=1) / local).max())
+
+
+@pytest.mark.parametrize("other", [MongeAmpere(), Variational(theta=0.02), Variational(theta=0.2)])
+@pytest.mark.parametrize("density", [ring, lambda x: 1 + x[:, 0]])
+def test_a_mesh_that_others_have_equidistributed_hardly_moves(mover, other, density):
+    # theta = 0.2 spreads less evenly, but it is the minimum of the same energy.
+    mesh = generate.polygon([[0, 0], [1, 0], [1, 1], [0, 1]], h=0.05, seed=3)
+    milder = Function(lambda x: density(x) ** 0.5)
+    first = other.move(mesh, milder).mesh
+    assert moved_by(mesh, first) > 0.3
+    assert moved_by(first, mover.move(mesh, milder, start=first).mesh) < 0.01
+
+
+@pytest.mark.parametrize(("kind", "strength"), [("metric", 3.0), ("l2", 3.0)])
+@pytest.mark.parametrize("name", ["bell", "ring"])
+def test_large_meshes_with_narrow_features_gain(mover, name, kind, strength):
+    mesh = generate.rectangle(100, 100)
+    problem = named_problem(name, mesh)
+    first = problem.solve(mesh)
+    result = mover.move(mesh, Hessian(mesh, first.u, kind, strength))
+    assert problem.solve(result.mesh).errors()["l2"] < 0.6 * first.errors()["l2"]
+    assert result.report.inverted_cells == 0

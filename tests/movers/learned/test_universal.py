@@ -12,13 +12,15 @@ from torch_geometric.data import Batch
 
 from meshlearn import Mesh, MeshError, generate
 from meshlearn.monitors import Constant, Field, Function
-from meshlearn.movers import MoverNet, UniversalMover
+from meshlearn.movers import MoverNet, UniversalMover, Variational
+from meshlearn.movers.constraints import freedom
+from meshlearn.movers.learned.state import Problem
 from meshlearn.nn.storage import load_weights, save_model
 
 CENTRE = 0.4
 
 
-def network(seed: int = 0, size: float = 0.1) -> MoverNet:
+def network(seed: int = 0, size: float = 0.02) -> MoverNet:
     """Random weights, the last layers included, so that every path counts."""
     torch.manual_seed(seed)
     net = MoverNet(16, 2)
@@ -27,7 +29,7 @@ def network(seed: int = 0, size: float = 0.1) -> MoverNet:
     return net
 
 
-def mover(seed: int = 0, size: float = 0.1, **options) -> UniversalMover:
+def mover(seed: int = 0, size: float = 0.02, **options) -> UniversalMover:
     return UniversalMover({2: network(seed, size), 3: network(seed + 1, size)}, **options)
 
 
@@ -138,6 +140,35 @@ def test_wild_weights_never_tangle(seed):
     assert report.inverted_cells == 0
     assert report.min_volume_ratio > 0
     assert report.boundary_error < 1e-12
+
+
+@pytest.mark.parametrize("size", [0.02, 0.5, 20.0])
+@pytest.mark.parametrize("name", MESHES)
+def test_no_weights_raise_the_energy(name, size):
+    mesh, monitor = MESHES[name](), Function(bump)
+    problem = Problem(mesh, monitor, freedom(mesh), 1.0)
+    before = float(problem.place(mesh.pos, None).energy.sum())
+    result = mover(3, size).move(mesh, monitor)
+    after = float(problem.place(result.mesh.pos, None).energy.sum())
+    assert after < before if result.report.iterations else after == before
+
+
+def test_wild_weights_leave_a_mesh_of_the_least_energy_alone():
+    mesh, monitor = plate(), Function(bump)
+    best = Variational(theta=0.2).move(mesh, monitor).mesh
+    result = mover(3, size=20.0).move(mesh, monitor, start=best)
+    assert torch.equal(result.mesh.pos, best.pos)
+    assert (result.report.iterations, result.report.converged) == (0, False)
+    assert result.report.reason == "no share of a step lowers the energy"
+
+
+def test_cells_unlike_those_of_training_still_gain():
+    # Weights that know nothing: the slope of the energy alone gets half of what an optimiser gets.
+    mesh, monitor = plate(), Function(bump)
+    found = mover(3, size=1e6).move(mesh, monitor).report
+    least = Variational(theta=0.2).move(mesh, monitor).report.equidistribution_after
+    before, after = found.equidistribution_before, found.equidistribution_after
+    assert after < least + 0.5 * (before - least)
 
 
 def test_batch_moves_as_its_members_do():

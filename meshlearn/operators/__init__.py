@@ -27,6 +27,7 @@ from .gaot import GeometryAwareTransformer, ball_statistics
 from .gino import GINO
 from .gno import GraphKernelNetwork, KernelIntegral, balls, neighbourhood
 from .latent_grid import LatentGrid, latent_grid
+from .learned_multigrid import LearnedMultigrid
 from .low_rank import LowRankKernel, LowRankNO, domain
 from .mesh_graph_net import MeshGraphNet, world_edges
 from .message_passing_solver import MessagePassingSolver
@@ -39,6 +40,7 @@ from .variables import Variable, joined
 OPERATORS: dict[str, type[Operator]] = {
     "spon": SPON,
     "gno": GraphKernelNetwork,
+    "learned-multigrid": LearnedMultigrid,
     "low-rank": LowRankNO,
     "multipole-gno": MultipoleGNO,
     "gino": GINO,
@@ -75,6 +77,7 @@ __all__ = [
     "IntegralOperator",
     "KernelIntegral",
     "LatentGrid",
+    "LearnedMultigrid",
     "LowRankKernel",
     "LowRankNO",
     "MeshGraphNet",

@@ -43,7 +43,7 @@ class Extension:
     """The equation of one mesh or batch.
 
     Attributes:
-        space: P1.
+        space: P1, or P2 for sites of P2.
         matrix: of -lap + 1 / L^2.
         load: of c / L^2 `[n]`.
     """
@@ -74,17 +74,17 @@ def boxes(mesh: Mesh) -> tuple[Tensor, Tensor, Tensor]:
     return graph, lower, upper - lower
 
 
-def extension(mesh: Mesh) -> Extension:
-    """The equation of `extended`; made once for many calls."""
+def extension(mesh: Mesh, element: str = "P1") -> Extension:
+    """The equation of `extended` at the sites of an element; made once for many calls."""
     graph, _, sides = boxes(mesh)
     screen = torch.empty(mesh.num_cells).to(mesh.pos)
     for name, nodes in mesh.cells.items():
         screen[mesh.cell_ids[name]] = 1 / sides[graph[nodes[:, 0]]].square().sum(dim=1)
-    space = FunctionSpace(mesh, "P1")
+    space = FunctionSpace(mesh, element)
     with torch.no_grad():
         matrix = assemble(lambda u, v, w: dot(grad(u), grad(v)) + w.k * u * v, space, k=screen)
         mass = assemble(lambda u, v, w: w.k * u * v, space, k=_SCALE * screen)
-        load = mass @ torch.ones(mesh.num_nodes).to(mesh.pos)
+        load = mass @ torch.ones(space.num_dofs).to(mesh.pos)
     return Extension(space, matrix, load)
 
 

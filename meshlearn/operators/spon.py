@@ -10,6 +10,8 @@ r"""Structure-preserving operator network.
     up:    h_l <- S'_l (W [h_l, P h_{l+1}]),
 
 with the finite-element prolongation P between the levels (P1 in P2, and the levels of the nodes).
+With `conditions="extended"` the network reads the boundary values carried into the domain, and
+gives what is to be added to them (see `extension`).
 The operator is that of the idea in Bouziani & Boulle, "Structure-preserving operator learning"
 (arXiv 2410.01065, 2024).
 """
@@ -17,6 +19,7 @@ The operator is that of the idea in Bouziani & Boulle, "Structure-preserving ope
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -31,10 +34,24 @@ from ..nn import (
     nested_hierarchy,
 )
 from .base import Operator
+from .extension import Extension, check_conditions, extended, extension
 from .sites import site_level, site_points, with_sites
 from .variables import Variable
 
 PROCESSORS = ("flat", "multigrid")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What SPON needs of a mesh.
+
+    Attributes:
+        hierarchy: the levels of the V-cycle.
+        equation: that carries the boundary values into the domain; None where they stay there.
+    """
+
+    hierarchy: Hierarchy
+    equation: Extension | None
 
 
 class SPON(Operator):
@@ -50,6 +67,8 @@ class SPON(Operator):
         width: of the node and edge features.
         blocks: message-passing blocks in all.
         levels: of the V-cycle, the mesh's nodes being the first; for "multigrid" only.
+        conditions: "nodal" shows the boundary values at their nodes, "extended" carries them into
+            the domain by one sparse solve; the flat network then no longer has a finite reach.
     """
 
     def __init__(
@@ -63,12 +82,14 @@ class SPON(Operator):
         width: int = 32,
         blocks: int = 9,
         levels: int = 4,
+        conditions: str = "nodal",
     ) -> None:
         super().__init__(inputs, outputs, boundary)
+        check_conditions(conditions)
         if processor not in PROCESSORS:
             raise MeshError(f"processor must be one of {PROCESSORS}, got {processor!r}")
         options = {"dim": dim, "processor": processor, "width": width, "blocks": blocks}
-        self.config |= {**options, "levels": levels}
+        self.config |= {**options, "levels": levels, "conditions": conditions}
         flat = processor == "flat"
         self.node_levels = 1 if flat else levels
         self.multigrid = not flat
@@ -89,8 +110,8 @@ class SPON(Operator):
             up=1,
         )
 
-    def prepare(self, mesh: Mesh, coarser: Sequence[Mesh] = ()) -> Hierarchy:
-        """The levels of the V-cycle.
+    def prepare(self, mesh: Mesh, coarser: Sequence[Mesh] = ()) -> Prepared:
+        """The levels of the V-cycle, and the equation that carries boundary values.
 
         Args:
             mesh: the finest.
@@ -101,6 +122,11 @@ class SPON(Operator):
         Raises:
             MeshError: not as many meshes as there are coarser levels.
         """
+        carries = self.config["conditions"] == "extended"
+        equation = extension(mesh, self.element) if carries else None
+        return Prepared(self._levels(mesh, coarser), equation)
+
+    def _levels(self, mesh: Mesh, coarser: Sequence[Mesh]) -> Hierarchy:
         if not self.multigrid:
             return Hierarchy((site_level(mesh, self.element),), ())
         if coarser and len(coarser) != self.node_levels - 1:
@@ -113,12 +139,16 @@ class SPON(Operator):
             nodes = coarsened_hierarchy(mesh, self.node_levels, weights="linear")
         return with_sites(mesh, self.element, nodes)
 
-    def process(self, mesh: Mesh, nodes: Tensor, prepared: Hierarchy) -> Tensor:
+    def process(self, mesh: Mesh, nodes: Tensor, prepared: Prepared) -> Tensor:
         """See `Operator`."""
         self._check_dim(mesh)
         points = site_points(mesh, self.element)
         # edge features are in local units: the network is told what they are
-        finest = prepared.levels[0]
+        finest = prepared.hierarchy.levels[0]
         length = mean_distances(points, finest.edge_index, finest.segments)
-        size = (length / self.typical_size).log()[:, None]
-        return self.net.on_levels(prepared, points, torch.cat([nodes, size.float()], dim=1))
+        size = (length / self.typical_size).log()[:, None].float()
+        if prepared.equation is None:
+            return self.net.on_levels(prepared.hierarchy, points, torch.cat([nodes, size], dim=1))
+        nodes, carried = extended(nodes, self.outputs, prepared.equation)
+        features = torch.cat([nodes, size], dim=1)
+        return carried + self.net.on_levels(prepared.hierarchy, points, features)

@@ -59,7 +59,7 @@ def test_it_learns_a_potential() -> None:
         loss = (model(mesh, {"f": u}, held)["u"] - u).square().mean()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     assert losses[-1] < 0.02 * losses[0]
 
 

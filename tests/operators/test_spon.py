@@ -88,6 +88,29 @@ def test_levels_reach_across_the_mesh_where_flat_does_not() -> None:
     assert reached[1] > 0
 
 
+@pytest.mark.parametrize("processor", ["flat", "multigrid"])
+def test_extended_conditions_reach_the_inside_and_stay_exact(processor: str) -> None:
+    mesh = generate.rectangle(12, 12)
+    space = FunctionSpace(mesh, "P2")
+    edge = Dirichlet(space, "boundary", lambda x: x[:, 0] ** 2)
+    middle = (space.dof_points - 0.5).square().sum(dim=1).argmin()
+    moves = []
+    for conditions in ("nodal", "extended"):
+        torch.manual_seed(0)
+        model = SPON(
+            ["f"], [("u", "P2", 0)], processor=processor, width=8, blocks=5, levels=2,
+            conditions=conditions,
+        ).eval()  # fmt: skip
+        values = edge.values.clone().requires_grad_()
+        u = model(mesh, {"f": mesh.pos[:, 0]}, {"u": [Dirichlet(space, edge.dofs, values)]})["u"]
+        assert torch.equal(u[edge.dofs], values)
+        (gradient,) = torch.autograd.grad(u[middle], values)
+        moves.append(float(gradient.abs().max()))
+    assert moves[1] > 1e-5
+    if processor == "flat":
+        assert moves[0] == 0
+
+
 def test_three_dimensions() -> None:
     mesh = generate.box(2, 2, 2)
     model = stokes("multigrid", dim=3)
@@ -100,6 +123,8 @@ def test_three_dimensions() -> None:
 def test_errors() -> None:
     with pytest.raises(MeshError, match="processor must be one of"):
         SPON(["f"], ["u"], processor="deep")
+    with pytest.raises(MeshError, match="conditions must be one of"):
+        SPON(["f"], ["u"], conditions="soft")
     with pytest.raises(MeshError, match="a V-cycle of 4 levels needs at least 7 blocks, got 6"):
         SPON(["f"], ["u"], blocks=6, levels=4)
     mesh = generate.rectangle(4, 4)

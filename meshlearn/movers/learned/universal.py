@@ -30,8 +30,10 @@ _SHARES = (1.0, 1 / 2, 1 / 4, 1 / 8, 1 / 16)
 """Of a step: the largest that lowers the energy is taken."""
 _WORTH = 1e-4
 """Share of the energy that a step must gain; a mesh that cannot gain it stays where it is."""
+_PLAIN = 1 / 4
+"""Length of a step of plain preconditioned descent: about the gain that training starts from."""
 _PLAIN_WORTH = 1e-2
-"""The same for a step of plain preconditioned descent, where no share of the network's gains."""
+"""The share that such a step must gain; it is taken where none of the network's gains enough."""
 _FITS = 0.1
 """Spread of the logarithm of the nodes' loads below which a mesh fits a density."""
 _SHIPPED = "universal_{}d"
@@ -113,7 +115,9 @@ class UniversalMover(Mover):
                 place, gained = _descend(problem, place, displacement, moving, _WORTH, FEW)
                 if bool((left := moving & ~gained).any()):
                     # Cells unlike all in training: the energy's own slope still leads down.
-                    place, more = _descend(problem, place, state.smooth, left, _PLAIN_WORTH, 0.0)
+                    place, more = _descend(
+                        problem, place, _PLAIN * state.smooth, left, _PLAIN_WORTH, 0.0
+                    )
                     gained |= more
                     stuck |= bool((left & ~more).any())
                 moving &= gained

@@ -50,8 +50,34 @@ class HuangKamenski(SimplexEnergy):
         self.theta, self.p = theta, p
         self.pull = pull / density if curved else 0.0
 
+    def misalignment(self, pos: Tensor, value: Tensor) -> Tensor:
+        """tr(J M^-1 J^T) / (d det(J M^-1 J^T)^(1/d)) per simplex `[s]`; 1 where shapes fit.
+
+        The alignment measure of Huang, J. Comput. Phys. 204 (2005), of the inverse map; 1 for
+        every density on the unmoved mesh.
+
+        Args:
+            pos: `[n, d]`, all simplices positive.
+            value: monitor at the nodes.
+        """
+        jacobian = product(self.reference_edges, self.shapes(pos).inverse)
+        pulled = product(transposed(jacobian), jacobian)
+        if value.dim() > 1:
+            metric, axes = self.at_simplices(value), range(self.dim)
+            pulled = product(pulled, inverse([[metric[:, i, j] for j in axes] for i in axes]))
+        return trace(pulled) / (self.dim * determinant(pulled) ** (1 / self.dim))
+
+    def energy_of(self, pos: Tensor, metric: Tensor) -> float:
+        """Energy for values of the monitor averaged over each simplex `[s, ...]`."""
+        return float(self._densities(self.shapes(pos), metric, averaged=True)[0].sum())
+
     def _densities(
-        self, shapes: Shapes, value: Tensor, *, with_gradient: bool = False
+        self,
+        shapes: Shapes,
+        value: Tensor,
+        *,
+        with_gradient: bool = False,
+        averaged: bool = False,
     ) -> tuple[Tensor, Matrix, Tensor]:
         """Energy, stress P (d x d) and derivative by the averaged metric, per simplex."""
         d, p, theta, q = self.dim, self.p, self.theta, self.dim * self.p / 2
@@ -59,7 +85,7 @@ class HuangKamenski(SimplexEnergy):
         jacobian = product(self.reference_edges, shapes.inverse)
         det_j = self.weight * self.reference_volume / volume
         gram = product(transposed(jacobian), jacobian)
-        metric = self.at_simplices(value)
+        metric = value if averaged else self.at_simplices(value)
         if value.dim() == 1:
             rho = metric
             scale = rho ** (-2 / d)

@@ -40,6 +40,7 @@ def minimise(
     progress: Progress,
     tol: float,
     max_iterations: int,
+    done: int = 0,
 ) -> Outcome:
     """Minimise from a valid start until the relative Newton decrement -g.d / E is below `tol`.
 
@@ -52,16 +53,17 @@ def minimise(
         progress: called after each iteration.
         tol: of the decrement.
         max_iterations: gives up after so many.
+        done: iterations of an earlier search that led to the start; they count.
     """
     search = _Search(energy, monitor, Preconditioner(mesh.pos, energy.nodes, free), free)
     state = search.state(start)
     direction, decrement = search.direction(state)
-    iteration, reason = 0, f"residual below {tol:g}"
+    iteration, reason = done, f"residual below {tol:g}"
     while decrement > tol:
         if iteration == max_iterations:
             reason = f"stopped after {iteration} iterations"
             break
-        new = search.step(state, direction, first=iteration == 0)
+        new = search.step(state, direction, first=iteration == done)
         if new is None and search.forget():
             direction, decrement = search.direction(state)
             continue

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor
 
 from ..mesh import Mesh, MeshError
 from ..monitors import Monitor
+from .approach import ITERATIONS, THETA, TOL, approach, jumped
 from .base import Mover, Outcome, Progress
 from .constraints import Freedom
 from .energy import HuangKamenski
@@ -19,6 +22,9 @@ class Variational(Mover):
     Works on non-convex domains with holes, in 2D and 3D, on every cell type, for scalar monitors
     and for anisotropic metrics. L-BFGS, preconditioned by F A^-1 F^T (see `preconditioner`), with a
     line search that accepts only untangled meshes.
+
+    Where a metric asks for cells far longer than those of the start, the first iterations follow
+    milder ones (see `approach`), and their mesh is kept where cells then jump over a feature.
 
     The residual is the relative Newton decrement -g.d / E of the preconditioned step;
     `converged` means that it is below `tol`.
@@ -51,8 +57,23 @@ class Variational(Mover):
     def _relocate(
         self, mesh: Mesh, monitor: Monitor, free: Freedom, start: Tensor, progress: Progress
     ) -> Outcome:
-        typical = float(density(monitor(mesh.moved(start))).mean())
-        functional = HuangKamenski(mesh, self.theta, self.p, typical, curved=free.curved)
-        return minimise(
-            functional, mesh, monitor, free, start, progress, self.tol, self.max_iterations
+        functional, done = self._functional(mesh, monitor, free, start, self.theta), 0
+        for milder in approach(functional, monitor, start):
+            easier = self._functional(mesh, milder, free, start, min(self.theta, THETA))
+            tol, limit = max(self.tol, TOL), min(done + ITERATIONS, self.max_iterations // 2)
+            found = minimise(easier, mesh, milder, free, start, progress, tol, limit, done)
+            start, done = found.pos, found.iterations
+        found = minimise(
+            functional, mesh, monitor, free, start, progress, self.tol, self.max_iterations, done
         )
+        # A monitor on a batch is known at the nodes only: nothing to check there.
+        if done and "batch" not in mesh and jumped(functional, monitor, start, found.pos):
+            reason = "cells jumped over a feature of the metric: those of its milder forms are kept"
+            return replace(found, pos=start, converged=False, reason=reason)
+        return found
+
+    def _functional(
+        self, mesh: Mesh, monitor: Monitor, free: Freedom, start: Tensor, theta: float
+    ) -> HuangKamenski:
+        typical = float(density(monitor(mesh.moved(start))).mean())
+        return HuangKamenski(mesh, theta, self.p, typical, curved=free.curved)

@@ -28,6 +28,18 @@ Config = Annotated[
         show_default=False,
     ),
 ]
+OperatorConfig = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="YAML file of settings; defaults without it. Its `model` is one of {operators}.",
+        show_default=False,
+    ),
+]
+TensorBoard = Annotated[
+    bool, typer.Option("--tensorboard", help="Write TensorBoard event files too.")
+]
 Folder = Annotated[
     Path,
     typer.Option(
@@ -43,9 +55,7 @@ Folder = Annotated[
 def mover(
     config: Config = None,
     output: Folder = Path("out/train_mover"),
-    tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Write TensorBoard event files too.")
-    ] = False,
+    tensorboard: TensorBoard = False,
     json: Json = False,
 ) -> None:
     """Train the universal mover (or a published one) and write its weights with their card.
@@ -73,19 +83,9 @@ def mover(
 
 @app.command("operator", cls=Command)
 def operator(
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config",
-            metavar="FILE",
-            help="YAML file of settings; defaults without it. Its `model` is one of {operators}.",
-            show_default=False,
-        ),
-    ] = None,
+    config: OperatorConfig = None,
     output: Folder = Path("out/train_operator"),
-    tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Write TensorBoard event files too.")
-    ] = False,
+    tensorboard: TensorBoard = False,
     json: Json = False,
 ) -> None:
     """Train an operator on a data set and write its weights with their card.
@@ -113,19 +113,9 @@ def operator(
 
 @app.command("evolution", cls=Command)
 def evolution(
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config",
-            metavar="FILE",
-            help="YAML file of settings; defaults without it. Its `model` is one of {operators}.",
-            show_default=False,
-        ),
-    ] = None,
+    config: OperatorConfig = None,
     output: Folder = Path("out/train_evolution"),
-    tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Write TensorBoard event files too.")
-    ] = False,
+    tensorboard: TensorBoard = False,
     json: Json = False,
 ) -> None:
     """Train an operator to carry states forward in time, and write its weights with their card.

@@ -11,13 +11,13 @@ import torch
 from pydantic import Field as Setting
 from torch import Tensor, nn
 
-from .. import __version__
 from ..mesh import MeshError
 from ..nn.storage import read_card
 from ..operators import OPERATORS, Operator, load_operator
 from ..operators.variables import columns_of
 from .data.trajectories import Trajectories, Trajectory, TrajectorySettings
 from .losses import Norm, norm
+from .operators import operator_card
 from .rollout import Rollout, State, Stepper, combined
 from .settings import Settings, TrainerSettings, TrainingError, parse_settings
 from .trainer import Progress, Rng, Task, Trained, Trainer
@@ -269,15 +269,8 @@ def train_evolution(
     task = EvolutionTask(settings, train, held_out)
     model = fresh_evolution(settings, train)
     trained = Trainer(model, task, settings.trainer, folder, tensorboard=tensorboard).fit(progress)
-    card = {
-        "version": __version__,
-        "command": command,
-        "data": f"trajectories of {settings.data.kind} (meshlearn.training.data.trajectories)",
-        "settings": settings.model_dump(),
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "held_out": {k: v for k, v in trained.figures.items() if math.isfinite(v)},
-        "seconds": round(trained.seconds),
-    }
+    title = f"trajectories of {settings.data.kind} (meshlearn.training.data.trajectories)"
+    card = operator_card(settings, title, trained, command)
     assert isinstance(trained.model, Operator)
     return trained.model.save(Path(folder) / settings.model, card), trained
 

@@ -19,7 +19,7 @@ from ..nn.storage import read_card
 from ..operators import OPERATORS, MeshGraphNet, Operator, load_operator
 from .data import Case, CaseSettings, Pool
 from .losses import Norm, norm, relative_error
-from .settings import TrainerSettings, TrainingError, parse_settings
+from .settings import Settings, TrainerSettings, TrainingError, parse_settings
 from .trainer import Progress, Rng, Task, Trained, Trainer
 
 Prepared = Callable[[int, int], None]
@@ -174,17 +174,29 @@ def train_operator(
     task = OperatorTask(train, held_out, settings.norm)
     model = fresh_operator(settings, train)
     trained = Trainer(model, task, settings.trainer, folder, tensorboard=tensorboard).fit(progress)
-    card = {
+    card = operator_card(settings, settings.data.title, trained, command)
+    assert isinstance(trained.model, Operator)
+    return trained.model.save(Path(folder) / settings.model, card), trained
+
+
+def operator_card(settings: Settings, title: str, trained: Trained, command: str) -> dict[str, Any]:
+    """What is written beside the weights of an operator.
+
+    Args:
+        settings: of the run.
+        title: of the data.
+        trained: the run.
+        command: that made it.
+    """
+    return {
         "version": __version__,
         "command": command,
-        "data": settings.data.title,
+        "data": title,
         "settings": settings.model_dump(),
-        "parameters": sum(p.numel() for p in model.parameters()),
+        "parameters": sum(p.numel() for p in trained.model.parameters()),
         "held_out": {k: v for k, v in trained.figures.items() if math.isfinite(v)},
         "seconds": round(trained.seconds),
     }
-    assert isinstance(trained.model, Operator)
-    return trained.model.save(Path(folder) / settings.model, card), trained
 
 
 def evaluate_operator(

@@ -102,10 +102,10 @@ def predict(
         )
     output = output or Path("out/predicted.pvd" if timed else "out/predicted.vtu")
     if steps is not None:
-        from ..training.evolution import load_evolution
+        from ..training.evolution import evolution_settings
         from .predict_in_time import predict_in_time
 
-        _, settings = load_evolution(model)
+        settings = evolution_settings(model)
         mesh = read(path, allow=allow or (), repair=repair or ())
         fields = _inputs(operator, mesh, pairs("--set", given or []))
         held = _conditions(operator, mesh, pairs("--boundary", boundary or []))

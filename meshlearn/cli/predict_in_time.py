@@ -51,7 +51,7 @@ def predict_in_time(
     import torch
 
     from ..mesh import MeshError
-    from ..problems.output import animate_series, write_series
+    from ..problems.output import animate_series, check_pvd, write_series
     from ..training.rollout import Rollout
 
     trained = settings.data.step
@@ -60,21 +60,20 @@ def predict_in_time(
             f"--dt: the model was trained with strategy {settings.strategy!r} for steps of "
             f"{trained:g}; only one of the derivative can take others"
         )
-    if output.suffix.lower() != ".pvd":
-        raise MeshError(f"a series is a .pvd file, got {output.name!r}; end the name in .pvd")
+    check_pvd(output)
     size = trained if dt is None else dt
     names = [variable.name for variable in operator.outputs]
     given = {name: values for name, values in fields.items() if name not in names}
-    rollout = Rollout(operator, mesh, given, held, settings.stepper)
-    states = [rollout.set({name: fields[name] for name in names}, 0.0)]
-    with torch.no_grad():
-        for k, state in enumerate(rollout.run(states[0], size, steps), 1):
-            if not all(bool(values.isfinite().all()) for values in state.values()):
-                raise MeshError(f"the prediction is not finite in step {k}: take smaller steps")
-            states.append(state)
     times = size * torch.arange(steps + 1, dtype=torch.float64)
     files = [output.name]
     with output_folder(output.parent) as staged:
+        rollout = Rollout(operator, mesh, given, held, settings.stepper)
+        states = [rollout.set({name: fields[name] for name in names}, 0.0)]
+        with torch.no_grad():
+            for k, state in enumerate(rollout.run(states[0], size, steps), 1):
+                if not all(bool(values.isfinite().all()) for values in state.values()):
+                    raise MeshError(f"the prediction is not finite in step {k}: take smaller steps")
+                states.append(state)
         write_series(mesh, staged.folder / output.name, times, states)
         if animate:
             files.append(output.with_suffix(".gif").name)

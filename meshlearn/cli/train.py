@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -69,16 +71,7 @@ def mover(
 
     settings = read_mover_settings(config) if config else MoverSettings()
     command = "meshlearn train mover" + (f" --config {config.name}" if config else "")
-    with training_progress() as show:
-        path, trained = train(
-            settings,
-            output,
-            command=command,
-            prepared=show.samples,
-            progress=show.step,
-            tensorboard=tensorboard,
-        )
-    _report(path, trained, json=json)
+    _run(partial(train, settings, output, command=command, tensorboard=tensorboard), json=json)
 
 
 @app.command("operator", cls=Command)
@@ -99,16 +92,10 @@ def operator(
 
     settings = read_settings(config, OperatorSettings) if config else OperatorSettings()
     command = "meshlearn train operator" + (f" --config {config.name}" if config else "")
-    with training_progress() as show:
-        path, trained = train_operator(
-            settings,
-            output,
-            command=command,
-            prepared=show.samples,
-            progress=show.step,
-            tensorboard=tensorboard,
-        )
-    _report(path, trained, json=json)
+    _run(
+        partial(train_operator, settings, output, command=command, tensorboard=tensorboard),
+        json=json,
+    )
 
 
 @app.command("evolution", cls=Command)
@@ -129,19 +116,16 @@ def evolution(
 
     settings = read_settings(config, EvolutionSettings) if config else EvolutionSettings()
     command = "meshlearn train evolution" + (f" --config {config.name}" if config else "")
+    _run(
+        partial(train_evolution, settings, output, command=command, tensorboard=tensorboard),
+        json=json,
+    )
+
+
+def _run(train: Callable[..., tuple[Path, Trained]], *, json: bool) -> None:
+    """Train with a progress bar, and say what came of it."""
     with training_progress() as show:
-        path, trained = train_evolution(
-            settings,
-            output,
-            command=command,
-            prepared=show.samples,
-            progress=show.step,
-            tensorboard=tensorboard,
-        )
-    _report(path, trained, json=json)
-
-
-def _report(path: Path, trained: Trained, *, json: bool) -> None:
+        path, trained = train(prepared=show.samples, progress=show.step)
     report = {
         "weights": str(path),
         "reason": trained.reason,

@@ -131,6 +131,12 @@ def animate_series(
     return animate(panels, path)
 
 
+def check_pvd(path: Path) -> None:
+    """Raise `MeshError` unless a path ends in .pvd."""
+    if path.suffix.lower() != ".pvd":
+        raise MeshError(f"a series is a .pvd file, got {path.name!r}; end the name in .pvd")
+
+
 def _length(field: Tensor) -> Tensor:
     """Scalars as they are, of vectors the length."""
     return field.norm(dim=1) if field.dim() > 1 else field
@@ -170,8 +176,7 @@ def write_series(
         MeshError: another suffix, or a folder that cannot be written.
     """
     target = Path(path)
-    if target.suffix.lower() != ".pvd":
-        raise MeshError(f"a series is a .pvd file, got {target.name!r}; end the name in .pvd")
+    check_pvd(target)
     entries = []
     with replacing(target) as listing:
         for k, (time, fields) in enumerate(zip(times.tolist(), states, strict=True)):

@@ -90,7 +90,8 @@ class EvolutionTask(Task):
         self, settings: EvolutionSettings, train: Trajectories, held_out: Trajectories
     ) -> None:
         self.settings, self.train, self.held_out = settings, train, held_out
-        self._kept: dict[tuple[int, int], tuple[Any, dict[str, Norm]]] = {}
+        self._prepared: dict[tuple[int, int], Any] = {}
+        self._known: dict[tuple[int, int], dict[str, Norm]] = {}
 
     @property
     def length(self) -> int:
@@ -147,19 +148,22 @@ class EvolutionTask(Task):
     def persistence(self, number: int) -> Tensor:
         """The same errors of the start, kept for ever."""
         run = self.held_out[number]
-        norms = {v.name: norm(run.mesh, v) for v in self.held_out.states}
-        return errors_in_time(run, [run.at(0)] * run.steps, norms)
+        return errors_in_time(run, [run.at(0)] * run.steps, self._norms(1, number, run))
 
     def _ready(
         self, model: Operator, side: int, number: int, run: Trajectory
     ) -> tuple[Rollout, dict[str, Norm]]:
+        key, stepper = (side, number), self.settings.stepper
+        if key not in self._prepared:
+            self._prepared[key] = model.prepare(run.mesh)
+        rollout = Rollout(model, run.mesh, run.fields, run.bcs, stepper, self._prepared[key])
+        return rollout, self._norms(side, number, run)
+
+    def _norms(self, side: int, number: int, run: Trajectory) -> dict[str, Norm]:
         key = (side, number)
-        if key not in self._kept:
-            norms = {v.name: norm(run.mesh, v) for v in self.train.states}
-            self._kept[key] = model.prepare(run.mesh), norms
-        prepared, norms = self._kept[key]
-        settings = self.settings
-        return Rollout(model, run.mesh, run.fields, run.bcs, settings.stepper, prepared), norms
+        if key not in self._known:
+            self._known[key] = {v.name: norm(run.mesh, v) for v in self.train.states}
+        return self._known[key]
 
     def _noisy(self, model: Operator, state: State, rng: Rng) -> State:
         if not self.settings.noise:
@@ -281,10 +285,19 @@ def load_evolution(path: str | Path) -> tuple[Operator, EvolutionSettings]:
     Raises:
         MeshError: no such weights, or those of another kind of training.
     """
-    model, card = load_operator(path), read_card(path)
+    return load_operator(path), evolution_settings(path)
+
+
+def evolution_settings(path: str | Path) -> EvolutionSettings:
+    """The settings of the run that gave some weights.
+
+    Raises:
+        MeshError: no such weights, or those of another kind of training.
+    """
+    card = read_card(path)
     if "strategy" not in card.get("settings", {}):
         raise MeshError(f"{path} was not trained on trajectories: its card names no strategy")
-    return model, parse_settings(card["settings"], EvolutionSettings, str(path))
+    return parse_settings(card["settings"], EvolutionSettings, str(path))
 
 
 def evaluate_evolution(

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -162,6 +163,27 @@ class Operator(nn.Module, ABC):
             getattr(self, f"{name}_mean").copy_(mean)
             getattr(self, f"{name}_scale").copy_(torch.where(flat, 1.0, deviation))
         self.typical_size.fill_(float(torch.stack(size).mean().exp()))
+
+    def with_noise(
+        self, fields: Fields, deviation: float, rng: np.random.Generator
+    ) -> dict[str, Tensor]:
+        """Some of the inputs with Gaussian noise added.
+
+        Args:
+            fields: inputs by name.
+            deviation: of the noise, in units of that of each input.
+            rng: the noise comes from here.
+        """
+        out = {}
+        for variable, own in columns_of(self.inputs):
+            if variable.name not in fields:
+                continue
+            values = fields[variable.name]
+            scale = self.input_scale[own].double().cpu().numpy()
+            drawn = rng.normal(size=(values.numel() // variable.width, variable.width)) * scale
+            noise = torch.from_numpy(deviation * drawn).to(values)
+            out[variable.name] = values + noise.reshape(values.shape)
+        return out
 
     def save(self, path: str | Path, card: Mapping[str, Any] | None = None) -> Path:
         """Write weights and card (`PATH.safetensors`, `PATH.json`); see `nn.storage`."""

@@ -85,14 +85,8 @@ class MeshGraphNet(Operator):
 
     def perturbed(self, fields: Fields, rng: np.random.Generator) -> dict[str, Tensor]:
         """Inputs with the noise of training added; those of a task come from its generator."""
-        out = {}
-        for variable, own in columns_of(self.inputs):
-            values = fields[variable.name]
-            scale = self.input_scale[own].double().cpu().numpy()
-            drawn = rng.normal(size=(values.numel() // variable.width, variable.width)) * scale
-            noise = torch.from_numpy(self.config["noise"] * drawn).to(values)
-            out[variable.name] = values + noise.reshape(values.shape)
-        return out
+        given = {variable.name: fields[variable.name] for variable in self.inputs}
+        return self.with_noise(given, self.config["noise"], rng)
 
     def prepare(self, mesh: Mesh) -> Extension | None:
         """The equation of the extension, if there is one."""

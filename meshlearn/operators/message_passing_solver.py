@@ -17,10 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from ..kernels import Segments, segment_mean
+from ..kernels import Segments, row_pointers, segment_mean
 from ..mesh import Mesh, MeshError
 from ..nn import mlp, segments
 from .base import Operator
+from .sites import site_graph
 from .variables import Variable, columns_of
 
 
@@ -170,14 +171,7 @@ class BundleDecoder(nn.Module):
 
 def each_normalised(x: Tensor, mesh: Mesh) -> Tensor:
     """Columns of `x [n, k]` with mean 0 and deviation 1 over the nodes of each mesh of a batch."""
-    number = getattr(mesh, "batch", None)
-    if number is None:
-        number = torch.zeros(len(x), dtype=torch.long, device=x.device)
-    graphs = int(number[-1]) + 1 if len(number) else 0
-    count = torch.bincount(number, minlength=graphs).to(x)[:, None]
-
-    def mean(y: Tensor) -> Tensor:
-        return y.new_zeros(graphs, y.shape[1]).index_add(0, number, y) / count
-
-    centred = x - mean(x)[number]
-    return centred * (mean(centred.square()) + 1e-5).rsqrt()[number]
+    number = site_graph(mesh, "P1")
+    whole = Segments(row_pointers(torch.bincount(number)), number)
+    centred = x - segment_mean(x, whole)[number]
+    return centred * (segment_mean(centred.square(), whole) + 1e-5).rsqrt()[number]

@@ -107,7 +107,9 @@ class EvolutionTask(Task):
         rollout, norms = self._ready(model, 0, number, run)
         last = run.steps - max(count, 1)
         k = int(rng.integers(1, last)) if last > 1 else 1
-        start = self._noisy(model, run.at(k), rng)
+        start = run.at(k)
+        if self.settings.noise:
+            start = model.with_noise(start, self.settings.noise, rng)
         if count == 1:
             found = rollout.answer(start, k * run.dt, run.dt)
             return self._scaled(model, norms, found, target(run, k, self.settings.strategy)), {}
@@ -164,18 +166,6 @@ class EvolutionTask(Task):
         if key not in self._known:
             self._known[key] = {v.name: norm(run.mesh, v) for v in self.train.states}
         return self._known[key]
-
-    def _noisy(self, model: Operator, state: State, rng: Rng) -> State:
-        if not self.settings.noise:
-            return state
-        scale = dict(zip((v.name for v in model.inputs), _parts(model), strict=True))
-        return {
-            name: values
-            + self.settings.noise
-            * scale[name].to(values)
-            * torch.from_numpy(rng.normal(size=tuple(values.shape)))
-            for name, values in state.items()
-        }
 
     def _scaled(
         self,
@@ -340,8 +330,3 @@ def _squared(state: State, norms: Mapping[str, Norm]) -> Tensor:
         norms[name].squared(u.reshape(-1, norms[name].variable.width)) for name, u in state.items()
     ]
     return torch.stack(parts).sum(dim=0)
-
-
-def _parts(model: Operator) -> list[Tensor]:
-    """The scale of each input."""
-    return [model.input_scale[own] for _, own in columns_of(model.inputs)]

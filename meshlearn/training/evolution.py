@@ -17,7 +17,7 @@ from ..operators import OPERATORS, Operator, load_operator
 from ..operators.variables import columns_of
 from .data.trajectories import Trajectories, Trajectory, TrajectorySettings
 from .losses import Norm, norm
-from .operators import operator_card
+from .operators import built, operator_card
 from .rollout import Rollout, State, Stepper, combined
 from .settings import Settings, TrainerSettings, TrainingError, parse_settings
 from .trainer import Progress, Rng, Task, Trained, Trainer
@@ -217,13 +217,7 @@ def fresh_evolution(settings: EvolutionSettings, train: Trajectories) -> Operato
     """
     if settings.model not in OPERATORS:
         raise TrainingError(f"model must be one of {', '.join(OPERATORS)}, got {settings.model!r}")
-    torch.manual_seed(settings.trainer.seed)
-    try:
-        model = OPERATORS[settings.model](
-            [*train.fields, *train.states], list(train.states), **settings.options
-        )
-    except TypeError as error:
-        raise TrainingError(f"options of {settings.model}: {error}") from error
+    model = built(settings, [*train.fields, *train.states], train.states)
     model.fit_scales(
         (run.mesh, {**run.fields, **run.at(k)}, target(run, k, settings.strategy))
         for run in train

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from pydantic import Field as Setting
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from .. import __version__
 from ..mesh import MeshError
 from ..nn.storage import read_card
-from ..operators import OPERATORS, MeshGraphNet, Operator, load_operator
+from ..operators import OPERATORS, MeshGraphNet, Operator, Variable, load_operator
 from .data import Case, CaseSettings, Pool
 from .losses import Norm, norm, relative_error
 from .settings import Settings, TrainerSettings, TrainingError, parse_settings
@@ -127,18 +127,39 @@ def boundary_error(found: Mapping[str, Tensor], case: Case) -> float:
     return max((float(gap) for gap in gaps), default=0.0)
 
 
+class ModelSettings(Protocol):
+    """What settings of every training of an operator say of the model."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def options(self) -> dict[str, Any]: ...
+    @property
+    def trainer(self) -> TrainerSettings: ...
+
+
+def built(
+    settings: ModelSettings, inputs: Sequence[Variable], outputs: Sequence[Variable]
+) -> Operator:
+    """An untrained operator without scales, from the seed of the run.
+
+    Raises:
+        TrainingError: an option that the class does not have.
+    """
+    torch.manual_seed(settings.trainer.seed)
+    try:
+        return OPERATORS[settings.model](list(inputs), list(outputs), **settings.options)
+    except TypeError as error:
+        raise TrainingError(f"options of {settings.model}: {error}") from error
+
+
 def fresh_operator(settings: OperatorSettings, train: Pool) -> Operator:
     """An untrained operator with the scales of the training data.
 
     Raises:
         TrainingError: an option that the class does not have.
     """
-    torch.manual_seed(settings.trainer.seed)
-    kind = OPERATORS[settings.model]
-    try:
-        model = kind(list(train.inputs), list(train.outputs), **settings.options)
-    except TypeError as error:
-        raise TrainingError(f"options of {settings.model}: {error}") from error
+    model = built(settings, train.inputs, train.outputs)
     model.fit_scales((case.mesh, case.inputs, case.outputs) for case in train)
     return model
 

@@ -93,10 +93,11 @@ def adapt_loop(
     - `meshlearn adapt-loop --solver "./solve.sh" --case . --mesh a.su2 --result a.vtu --field T`
     """
     from ..mesh import MeshError
+    from ..movers import MOVERS
     from ..movers.constraints import Mode
     from ..plugins.loop import Run
     from ..plugins.loop import adapt_loop as loop
-    from .choices import MONITORS, MOVERS, checked_name
+    from .choices import MONITORS, checked_name
 
     checked_name("monitor", monitor, MONITORS)
     checked_name("mover", mover, MOVERS)

@@ -15,8 +15,8 @@ from ..mesh.quality import QUALITY_MEASURES
 from ..mesh.repair import REPAIRS
 from ..mesh.validate import CHECKS
 from ..monitors import ArcLength, Field, Gradient, Hessian
-from ..movers import Laplacian, MongeAmpere, Spring, UniversalMover, Variational, Winslow
-from ..movers.relaxation import Relaxation
+from ..movers import Variational
+from ..movers.named import MOVERS, NamedMover
 from ..problems import PROBLEMS
 
 
@@ -74,15 +74,6 @@ MONITORS: dict[str, MonitorChoice] = {
     "frobenius": MonitorChoice("1 + strength |H| / max |H|", _hessian("frobenius")),
     "arc-length": MonitorChoice("even arc length of the graph of the field", _arc_length),
     "gradient": MonitorChoice("1 + strength |grad u|^2 / max |grad u|^2", _gradient),
-}
-Choice = Variational | MongeAmpere | Winslow | Relaxation | UniversalMover
-MOVERS: dict[str, Callable[[], Choice]] = {
-    "variational": Variational,
-    "universal": UniversalMover.from_pretrained,
-    "monge-ampere": MongeAmpere,
-    "winslow": Winslow,
-    "laplacian": Laplacian,
-    "spring": Spring,
 }
 
 
@@ -157,7 +148,7 @@ def fill(text: str) -> str:
     return text and re.sub(r"\{(\w+)\}", lambda m: _LISTS[m[1]]() if m[1] in _LISTS else m[0], text)
 
 
-def make_mover(name: str, theta: float | None) -> Choice:
+def make_mover(name: str, theta: float | None) -> NamedMover:
     """A mover by name; `theta` None is its own default, and all that the others take.
 
     Raises:

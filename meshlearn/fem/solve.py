@@ -108,10 +108,10 @@ class LinearSolver:
         return self._reduced.expanded(inner).reshape(right.shape)
 
     def change(self, right: Tensor) -> Tensor:
-        """Change of the solution with a right-hand side that is changed by `[n]`."""
-        load = self._reduced.restricted(right)[:, None]
+        """Change of the solution with a right-hand side that is changed by `[n]` or `[n, k]`."""
+        load = self._reduced.restricted(right.reshape(self._size, -1))
         inner = _apply(self._values, load, self._system, transposed=False)
-        return self._reduced.change(inner[:, 0])
+        return self._reduced.change(inner).reshape(right.shape)
 
     @property
     def iterations(self) -> int | None:
@@ -148,6 +148,7 @@ class _System:
         self.row, self.column, self.size = row, column, len(meaning.reduced.free)
         self.method, self.tol, self._meaning = method, tol, meaning
         self._prepared: Any = None
+        self._together = False  # whether it takes all right-hand sides at once
 
     def solve(self, values: Tensor, right: Tensor, *, transposed: bool) -> Tensor:
         """Solve with the matrix or its transpose, `[size, k]`."""
@@ -164,7 +165,10 @@ class _System:
         if self._prepared is None:
             self._prepare(values)
         b = right.detach().cpu().numpy()
-        found = np.stack([self._prepared(c, transposed) for c in b.T], axis=1)
+        if self._together:
+            found = np.ascontiguousarray(self._prepared(b, transposed))
+        else:
+            found = np.stack([self._prepared(c, transposed) for c in b.T], axis=1)
         return torch.from_numpy(found).to(right)
 
     @property
@@ -201,6 +205,7 @@ class _System:
         elif definite:
             direct = factorise(matrix)
             self._prepared = _checked(matrix, lambda b, transposed: direct(b))
+            self._together = True
         else:
             factor = _lu(matrix)
             self._prepared = _checked(
@@ -213,8 +218,8 @@ def _checked(matrix: sp.csr_array, run: Callable[[Array, bool], Array]) -> Any:
 
     def checked(b: Array, transposed: bool) -> Array:
         x = run(b, transposed)
-        left = np.linalg.norm((matrix.T if transposed else matrix) @ x - b)
-        if not left <= _SINGULAR * np.linalg.norm(b):
+        left = np.linalg.norm((matrix.T if transposed else matrix) @ x - b, axis=0)
+        if not np.all(left <= _SINGULAR * np.linalg.norm(b, axis=0)):
             raise SolveError(SINGULAR)
         return x
 
@@ -248,6 +253,8 @@ class _Solve(torch.autograd.Function):
         values, solution = ctx.saved_tensors
         system: _System = ctx.system
         adjoint = _apply(values, grads[0], system, transposed=not ctx.transposed)
-        first, second = (solution, adjoint) if ctx.transposed else (adjoint, solution)
-        slope = -(first[system.row] * second[system.column]).sum(dim=1)
+        slope = None
+        if ctx.needs_input_grad[0]:
+            first, second = (solution, adjoint) if ctx.transposed else (adjoint, solution)
+            slope = -(first[system.row] * second[system.column]).sum(dim=1)
         return slope, adjoint, None, None

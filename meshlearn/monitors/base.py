@@ -45,13 +45,18 @@ class Monitor(ABC):
     def sample(self, pos: Tensor, hint: Tensor | None = None) -> Sample:
         """Value and gradient at positions `[n, d]`."""
 
+    def at(self, pos: Tensor, hint: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Value and hint at positions `[n, d]`: those of `sample`, without the gradient."""
+        found = self.sample(pos, hint)
+        return found.value, found.hint
+
     def __call__(self, mesh: Mesh) -> Tensor:
         """Values at the current nodes, `[n]` or `[n, d, d]`.
 
         Raises:
             MeshError: a value is not finite, not positive, or not positive definite.
         """
-        return checked(self.sample(mesh.pos).value)
+        return checked(self.at(mesh.pos)[0])
 
     def on(self, mesh: Mesh) -> Field:
         """The piecewise-linear interpolant of this monitor on a background mesh."""
@@ -123,12 +128,7 @@ class Function(Monitor):
         """Value and gradient of the formula."""
         with torch.enable_grad():
             x = pos.detach().requires_grad_(True)
-            value = torch.as_tensor(self.function(x))
-            if value.shape[:1] != x.shape[:1] or value.shape[1:] not in ((), x.shape[1:] * 2):
-                raise MeshError(
-                    f"a monitor function must return [n] or [n, d, d] for positions "
-                    f"{list(x.shape)}, got {list(value.shape)}"
-                )
+            value = self._value(x)
             entries = value.reshape(len(x), -1).sum(dim=0)
             parts = [
                 torch.autograd.grad(entry, x, retain_graph=True)[0]
@@ -138,6 +138,20 @@ class Function(Monitor):
             ]
         gradient = torch.stack(parts, dim=1).reshape(*value.shape, pos.shape[1])
         return Sample(value.detach().to(torch.float64), gradient.to(torch.float64))
+
+    def at(self, pos: Tensor, hint: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Value of the formula."""
+        with torch.no_grad():
+            return self._value(pos.detach()).to(torch.float64), None
+
+    def _value(self, x: Tensor) -> Tensor:
+        value = torch.as_tensor(self.function(x))
+        if value.shape[:1] != x.shape[:1] or value.shape[1:] not in ((), x.shape[1:] * 2):
+            raise MeshError(
+                f"a monitor function must return [n] or [n, d, d] for positions "
+                f"{list(x.shape)}, got {list(value.shape)}"
+            )
+        return value
 
 
 class _Mapped(Monitor):

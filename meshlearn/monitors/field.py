@@ -12,7 +12,7 @@ from torch import Tensor
 from ..fem.linear import factorise
 from ..fem.p1 import lumped_mass, simplices, stiffness
 from ..mesh import Mesh, MeshError
-from ..mesh.locate import Locator
+from ..mesh.locate import Location, Locator
 from .base import Monitor, Sample, check_limits, checked
 
 
@@ -47,17 +47,32 @@ class Field(Monitor):
 
     def sample(self, pos: Tensor, hint: Tensor | None = None) -> Sample:
         """Interpolated value, and the gradient in the background simplex."""
+        found = self._found(pos, hint)
+        gradient = self._locator.gradient(self._flat, found)
+        shape = (*self.values.shape[1:], pos.shape[1])
+        value = self._interpolated(found)
+        return Sample(value, gradient.reshape(len(pos), *shape), found.simplex)
+
+    def at(self, pos: Tensor, hint: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Interpolated value, and where the positions were found."""
+        found = self._found(pos, hint)
+        return self._interpolated(found), found.simplex
+
+    @property
+    def _flat(self) -> Tensor:
+        return self.values.reshape(len(self.values), -1)
+
+    def _interpolated(self, found: Location) -> Tensor:
+        flat = self._locator.interpolate(self._flat, found)
+        return flat.reshape(len(flat), *self.values.shape[1:])
+
+    def _found(self, pos: Tensor, hint: Tensor | None) -> Location:
         component = None
         if "batch" in self.mesh:
             if len(pos) != len(self.mesh.pos):
                 raise MeshError("a monitor on a batch is sampled at the nodes of the batch only")
             component = self.mesh["batch"]
-        found = self._locator.find(pos, hint=hint, component=component)
-        flat = self.values.reshape(len(self.values), -1)
-        value = self._locator.interpolate(flat, found).reshape(len(pos), *self.values.shape[1:])
-        gradient = self._locator.gradient(flat, found)
-        shape = (*self.values.shape[1:], pos.shape[1])
-        return Sample(value, gradient.reshape(len(pos), *shape), found.simplex)
+        return self._locator.find(pos, hint=hint, component=component)
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Field:
         """Another field with `function(values)` at the nodes."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
+from scipy.optimize import brentq
 from torch import Tensor
 
 from ..fem.p1 import lumped_mass
@@ -149,16 +151,22 @@ def _l2_metric(mesh: Mesh, size: Tensor, strength: float) -> Tensor:
     values = values.clamp(min=0)
     if not values.max() > 0:
         return torch.eye(d, dtype=torch.float64, device=size.device).repeat(len(size), 1, 1)
-    # The mean density falls from infinity to 1 as the level grows: bisect its logarithm.
+    # The mean density falls from infinity to 1 as the level grows; the logarithm of both is near a
+    # straight line.
+    mass = lumped_mass(mesh)
+    share = mass / mass.sum()
+
+    def excess(level: float) -> float:
+        density = torch.log1p(values * math.exp(-level)).sum(dim=1).mul(2 / (d + 4)).exp()
+        return math.log(float(share @ density)) - math.log1p(strength)
+
     high = float(torch.log(values.max())) + 40.0
     low = high - 120.0
-    for _ in range(80):
-        level = (low + high) / 2
-        density = torch.log1p(values * torch.exp(torch.tensor(-level))).sum(1) * (2 / (d + 4))
-        low, high = (
-            (level, high) if mean_value(mesh, density.exp()) > 1 + strength else (low, level)
-        )
-    stretched = 1 + values * torch.exp(torch.tensor(-high))
+    if excess(low) > 0 > excess(high):
+        high = float(brentq(excess, low, high, xtol=1e-14))
+    elif excess(low) <= 0:
+        high = low
+    stretched = 1 + values * math.exp(-high)
     scale = stretched.log().sum(dim=1).mul(-1 / (d + 4)).exp()
     return (vectors * (scale[:, None] * stretched)[:, None, :]) @ vectors.transpose(1, 2)
 

@@ -13,6 +13,7 @@ from .in_time import MovingSeries, TimeStep, adapt_in_time
 from .laplacian import Laplacian
 from .learned import MoverNet, UniversalMover
 from .monge_ampere import MongeAmpere
+from .named import MOVERS
 from .optimise import Optimise, OptimiseReport, OptimiseResult
 from .periodic import Periodic
 from .report import MoveReport, MoveResult
@@ -31,6 +32,7 @@ __all__ = [
     "Elastic",
     "FromSolution",
     "Laplacian",
+    "MOVERS",
     "MongeAmpere",
     "MoveReport",
     "MoveResult",

@@ -117,8 +117,8 @@ class Mover(ABC):
         outcome: Outcome,
         begin: float,
     ) -> MoveReport:
-        before = equidistribution(mesh, mesh, checked(monitor.sample(mesh.pos).value))
-        after = equidistribution(mesh, moved, checked(monitor.sample(moved.pos).value))
+        before = equidistribution(mesh, mesh, checked(monitor.at(mesh.pos)[0]))
+        after = equidistribution(mesh, moved, checked(monitor.at(moved.pos)[0]))
         return MoveReport(
             mover=outcome.mover or type(self).__name__,
             converged=outcome.converged,

@@ -48,12 +48,22 @@ class Corners:
     def edges(self, pos: Tensor) -> Matrix:
         """Edge matrices at positions `[n, d]`, component by edge."""
         components = [component.contiguous() for component in pos.unbind(dim=1)]
-        at = [[x.index_select(0, c) for c in self.columns] for x in components]
-        return [[x - corner[0] for x in corner[1:]] for corner in at]
+        return edges_between(components, self.columns)
 
     def shapes(self, pos: Tensor) -> Shapes:
         """Their shapes at positions `[n, d]`."""
         return Shapes(self.edges(pos))
+
+
+def edges_between(components: list[Tensor], columns: list[Tensor]) -> Matrix:
+    """Edges from the first corner of each simplex, component by edge.
+
+    Args:
+        components: of the positions, `[n]` each.
+        columns: nodes of the simplices, corner by corner `[s]`.
+    """
+    at = [[x.index_select(0, column) for column in columns] for x in components]
+    return [[x - corner[0] for x in corner[1:]] for corner in at]
 
 
 class Shapes:
@@ -65,6 +75,10 @@ class Shapes:
 
     def __init__(self, edges: Matrix) -> None:
         self.edges = edges
+
+    def rows(self, rows: slice) -> Shapes:
+        """Some of them; they share the edges."""
+        return Shapes([[entry[rows] for entry in row] for row in self.edges])
 
     @cached_property
     def determinant(self) -> Tensor:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from ..fem import Dirichlet, FunctionSpace, LinearSolver, assemble
+from ..fem.elimination import Condition, Rows
 from ..fem.operators import div, grad, inner, sym
 from ..fem.p1 import simplices
 from ..mesh import Mesh, MeshError
 from ..mesh.validate import CHECKS
 from .displace import Displacer
+from .periodic import Ties
 
 
 class Elastic(Displacer):
@@ -30,8 +34,10 @@ class Elastic(Displacer):
             raise MeshError(f"poisson_ratio must be in (-1, 1/2), got {poisson_ratio}")
         self.poisson_ratio, self.stiffening = poisson_ratio, stiffening
 
-    def extend(self, mesh: Mesh, held: Tensor, displacement: Tensor) -> Tensor:
-        """Displacement of all nodes `[n, d]` from that of the held nodes `[k]`, `[k, d]`."""
+    def extend(
+        self, mesh: Mesh, held: Tensor, displacement: Tensor, tied: Ties | None = None
+    ) -> Tensor:
+        """Elastic displacement of all nodes, see `Displacer.extend`."""
         d, nu = mesh.dim, self.poisson_ratio
         mesh = _with_elements(mesh)
         volume = mesh.volumes()
@@ -45,9 +51,36 @@ class Elastic(Displacer):
 
         matrix = assemble(energy, space, modulus=modulus)
         dofs = (held[:, None] * d + torch.arange(d, device=held.device)).reshape(-1)
-        condition = Dirichlet(space, dofs, displacement.reshape(-1))
+        conditions: list[Condition] = [Dirichlet(space, dofs, displacement.reshape(-1))]
+        if tied is not None:
+            conditions.append(_Tied(tied))
         right = torch.zeros(space.num_dofs, dtype=torch.float64, device=mesh.pos.device)
-        return LinearSolver(matrix, [condition])(right).reshape(-1, d)
+        return LinearSolver(matrix, conditions)(right).reshape(-1, d)
+
+
+@dataclass(frozen=True)
+class _Tied:
+    """u_member = R u_root as a condition on a displacement."""
+
+    ties: Ties
+
+    def rows(self) -> Rows:
+        """u_member - R u_root = 0 in each component."""
+        ties, turn = self.ties, self.ties.rotations
+        count, d = turn.shape[:2]
+        component = torch.arange(d, device=turn.device)
+        row = torch.arange(count * d, device=turn.device).reshape(count, d)
+        return Rows(
+            torch.cat([row.reshape(-1), row.repeat_interleave(d, dim=1).reshape(-1)]),
+            torch.cat(
+                [
+                    (ties.members[:, None] * d + component).reshape(-1),
+                    (ties.roots[:, None] * d + component).repeat(1, d).reshape(-1),
+                ]
+            ),
+            torch.cat([torch.ones_like(turn[:, :, 0]).reshape(-1), -turn.reshape(-1)]),
+            turn.new_zeros(count * d),
+        )
 
 
 def _with_elements(mesh: Mesh) -> Mesh:

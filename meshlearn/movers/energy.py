@@ -18,7 +18,7 @@ from torch import Tensor
 from ..kernels.matrices import Matrix, determinant, inverse, product, trace, transposed
 from ..mesh import Mesh
 from .corners import Shapes
-from .simplex_energy import SimplexEnergy
+from .simplex_energy import Block, SimplexEnergy
 
 
 class HuangKamenski(SimplexEnergy):
@@ -60,19 +60,27 @@ class HuangKamenski(SimplexEnergy):
             pos: `[n, d]`, all simplices positive.
             value: monitor at the nodes.
         """
-        jacobian = product(self.reference_edges, self.shapes(pos).inverse)
-        pulled = product(transposed(jacobian), jacobian)
-        if value.dim() > 1:
-            metric, axes = self.at_simplices(value), range(self.dim)
-            pulled = product(pulled, inverse([[metric[:, i, j] for j in axes] for i in axes]))
-        return trace(pulled) / (self.dim * determinant(pulled) ** (1 / self.dim))
+        found, axes = [], range(self.dim)
+        for block, at in self._at(pos):
+            jacobian = product(block.reference_edges, at.inverse)
+            pulled = product(transposed(jacobian), jacobian)
+            if value.dim() > 1:
+                metric = block.at_simplices(value)
+                pulled = product(pulled, inverse([[metric[:, i, j] for j in axes] for i in axes]))
+            found.append(trace(pulled) / (self.dim * determinant(pulled) ** (1 / self.dim)))
+        return torch.cat(found)
 
     def energy_of(self, pos: Tensor, metric: Tensor) -> float:
         """Energy for values of the monitor averaged over each simplex `[s, ...]`."""
-        return float(self._densities(self.shapes(pos), metric, averaged=True)[0].sum())
+        parts = [
+            self._densities(block, at, metric[block.rows], averaged=True)[0].sum()
+            for block, at in self._at(pos)
+        ]
+        return float(torch.stack(parts).sum())
 
     def _densities(
         self,
+        block: Block,
         shapes: Shapes,
         value: Tensor,
         *,
@@ -81,11 +89,11 @@ class HuangKamenski(SimplexEnergy):
     ) -> tuple[Tensor, Matrix, Tensor]:
         """Energy, stress P (d x d) and derivative by the averaged metric, per simplex."""
         d, p, theta, q = self.dim, self.p, self.theta, self.dim * self.p / 2
-        volume = self.volume_of(shapes)
-        jacobian = product(self.reference_edges, shapes.inverse)
-        det_j = self.weight * self.reference_volume / volume
+        volume = block.volume_of(shapes)
+        jacobian = product(block.reference_edges, shapes.inverse)
+        det_j = block.weight * block.reference_volume / volume
         gram = product(transposed(jacobian), jacobian)
-        metric = value if averaged else self.at_simplices(value)
+        metric = value if averaged else block.at_simplices(value)
         if value.dim() == 1:
             rho = metric
             scale = rho ** (-2 / d)

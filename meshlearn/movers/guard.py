@@ -71,8 +71,7 @@ def halve(factor: Tensor, halvings: Tensor, nodes: Tensor, most: int = HALVINGS)
         most: see above.
     """
     halvings[nodes] += 1
-    factor[nodes] *= 0.5
-    factor[halvings > most] = 0.0
+    factor[nodes] = torch.where(halvings[nodes] > most, 0.0, factor[nodes] / 2)
 
 
 def _allowed(mesh: Mesh, pos: Tensor, free: Freedom) -> Tensor:

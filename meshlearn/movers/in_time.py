@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -28,7 +29,8 @@ from .adapt import MonitorFrom
 from .base import Mover
 from .constraints import Slide
 from .path import safe_path
-from .report import MoveReport
+from .periodic import PeriodicPairs, Ties, ties
+from .report import MoveReport, MoveResult
 from .variational import Variational
 
 Method = Literal["ale", "rezone"]
@@ -119,6 +121,7 @@ def adapt_in_time(
     fixed: Iterable[str] | Tensor = (),
     slide: Slide = "flat",
     rigid: Iterable[str] = (),
+    periodic: PeriodicPairs = (),
     progress: Callable[[TimeStep], None] | None = None,
 ) -> MovingSeries:
     """March from 0 to `end` while the mesh follows the solution.
@@ -139,7 +142,7 @@ def adapt_in_time(
         settle: moves to the initial values before the first step.
         method: "ale", or "rezone": a conservative projection to the new mesh, then a step on it.
         bounds: that the projections of "rezone" keep, see `fem.transfer`.
-        fixed, slide, rigid: see `Mover.move`.
+        fixed, slide, rigid, periodic: see `Mover.move`.
         progress: called after each time step.
 
     Raises:
@@ -148,7 +151,15 @@ def adapt_in_time(
     """
     dt = _checked(end, steps, every, keep, memory, pace, method, bounds)
     march = _moving(problem)
-    chase = _Chase(mesh, mover or Variational(), monitor or Hessian, memory, fixed, slide, rigid)
+    move = partial(
+        (mover or Variational()).move,
+        mesh,
+        fixed=fixed,
+        slide=slide,
+        rigid=rigid,
+        periodic=periodic,
+    )
+    chase = _Chase(mesh, move, monitor or Hessian, memory, ties(mesh, periodic))
     field = march.start(mesh)
     for _ in range(settle):
         chase.aim(field, 1.0)
@@ -193,15 +204,13 @@ class _Chase:
     def __init__(
         self,
         reference: Mesh,
-        mover: Mover,
+        move: Callable[..., MoveResult],
         build: MonitorFrom,
         memory: float,
-        fixed: Iterable[str] | Tensor,
-        slide: Slide,
-        rigid: Iterable[str],
+        tied: Ties | None,
     ) -> None:
-        self._reference, self._mover, self._build = reference, mover, build
-        self._memory, self._fixed, self._slide, self._rigid = memory, fixed, slide, rigid
+        self._reference, self._move, self._build = reference, move, build
+        self._memory, self._tied = memory, tied
         self._origin = self.goal = reference.pos
         self._last: Monitor | None = None
 
@@ -211,16 +220,10 @@ class _Chase:
         new = self._build(mesh, nodal_values(field))
         if self._last is not None and self._memory > 0:
             new = _blended(mesh, new, self._last, self._memory)
-        result = self._mover.move(
-            self._reference,
-            new,
-            fixed=self._fixed,
-            slide=self._slide,
-            rigid=self._rigid,
-            start=mesh,
-        )
+        result = self._move(new, start=mesh)
         self._last, self._origin = new, mesh.pos
-        self.goal = safe_path(mesh, mesh.pos + pace * (result.mesh.pos - mesh.pos))
+        wanted = mesh.pos + pace * (result.mesh.pos - mesh.pos)
+        self.goal = safe_path(mesh, wanted, tied=self._tied)
         return result.report
 
     def at(self, share: float) -> Mesh:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import scipy.sparse as sp
-from torch import Tensor
-
-from ..fem.p1 import simplices, stiffness
+from ..fem.p1 import basis_gradients, simplex_volumes, simplices
 from ..mesh import Mesh
-from .relaxation import Relaxation
+from .relaxation import Operator, Relaxation
 
 
 class Laplacian(Relaxation):
@@ -18,7 +15,10 @@ class Laplacian(Relaxation):
     `displace` it extends a boundary motion harmonically.
     """
 
-    def operator(self, mesh: Mesh, value: Tensor) -> sp.csr_array:
+    def operator(self, mesh: Mesh) -> Operator:
         """Stiffness matrix of the reference mesh with the density as conductivity."""
         nodes = simplices(mesh)
-        return stiffness(mesh.pos, nodes, value[nodes].mean(dim=1))
+        gradient = basis_gradients(mesh.pos, nodes)
+        volume = simplex_volumes(mesh.pos, nodes).abs()
+        local = volume[:, None, None] * (gradient @ gradient.transpose(1, 2))
+        return Operator(nodes, local, len(mesh.pos))

@@ -8,28 +8,30 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import Bounds, minimize
 from torch import Tensor
 
-from ..kernels.matrices import Matrix, determinant, inverse, product
-from ..mesh import CELL_TYPES, Mesh
-from ..mesh.cells import CellType
-from ..mesh.geometry import edge_lengths
+from ..mesh import Mesh
 from .constraints import Freedom, Slide, freedom
-from .corners import Corners
 from .guard import guard
+from .memory import Memory
 from .periodic import PeriodicPairs
+from .preconditioner import Preconditioner
+from .shape_energy import ShapeEnergy
 
 Array = NDArray[np.float64]
 
-_SHORT, _SHORTEST = 0.3, 1e-3
-"""Of the shortest edge at a node: a step along the tangent of a curved side, and its least share
-where such steps fail."""
 _SMALL = 1e-6
 """Regularisation of valid meshes; squared it must still count beside 1."""
+_SAFE, _SHARE = 1e-3, 0.2
+"""Determinant above which a cell needs no more; regularisation over the worst one below."""
+_LEAST_FALL = 0.1
+_ITERATIONS = 20
+"""Of a round; the preconditioner is that of its start."""
+_TOL, _ROUGH = 1e-9, 1e-4
+"""On the relative Newton decrement -g.d / E: of valid meshes, and on the way there."""
+_ARMIJO, _HALVINGS = 1e-4, 30
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,9 @@ class Optimise:
 
     with chi(D) = (D + sqrt(eps^2 + D^2)) / 2, which is positive for tangled cells too; eps falls to
     zero as the worst cell improves, at the rate for which the method provably untangles where it
-    can (Garanzha, Kaporin, Kudryavtseva, Protais, Ray & Sokolov, ACM Trans. Graph. 40 (2021)).
+    can (Garanzha, Kaporin, Kudryavtseva, Protais, Ray & Sokolov, ACM Trans. Graph. 40 (2021)), and
+    faster where the mesh comes to rest before. Rounds of limited-memory BFGS, preconditioned by the
+    Laplacian of `ShapeEnergy` at the start of each.
 
     Args:
         size_weight: how much cells are kept from differing in size (lambda), 0 or more.
@@ -108,10 +112,9 @@ class Optimise:
         """
         begin = time.perf_counter()
         free = freedom(mesh, fixed, slide, rigid=rigid, periodic=periodic)
-        shape = _ShapeEnergy(mesh, free, self.size_weight)
         before = len(mesh.inverted_cells())
         quality = mesh.quality("mean_ratio")
-        pos, rounds, settled = shape.optimise(self.max_rounds)
+        pos, rounds, settled = _Repair(mesh, free, self.size_weight).run(mesh.pos, self.max_rounds)
         moved = mesh.moved(guard(mesh, pos, free) if before == 0 else free.retract(pos))
         inverted = len(moved.inverted_cells())
         if inverted > before or (
@@ -141,140 +144,109 @@ class Optimise:
         return OptimiseResult(moved, report)
 
 
-class _ShapeEnergy:
-    """Regularised shape energy over the degrees of freedom."""
+@dataclass(frozen=True)
+class _Round:
+    """Where a round of the regularisation ended.
+
+    Attributes:
+        pos: `[n, d]`.
+        fall: share of the energy that it took off.
+        still: the gradient is small, or no step lowers the energy.
+    """
+
+    pos: Tensor
+    fall: float
+    still: bool
+
+
+class _Repair:
+    """Rounds of preconditioned L-BFGS on the shape energy with ever less regularisation."""
 
     def __init__(self, mesh: Mesh, free: Freedom, size_weight: float) -> None:
-        self.mesh, self.dim, self.size_weight = mesh, mesh.dim, size_weight
-        self.free, self.base = free, mesh.pos
-        self.basis = free.basis()
-        self.bounds = _along_curves(mesh, free, self.basis) if free.curved else None
-        self.reach = 1.0
-        self.corners = Corners(mesh)
-        targets = [
-            _regular_corners(CELL_TYPES[name]).repeat(len(cell), 1, 1)
-            for name, cell in mesh.cells.items()
-        ]
-        target = torch.cat(targets).to(mesh.pos)
-        before = self.corners.shapes(mesh.pos).determinant
-        mean = float(before.abs().mean()) ** (1 / self.dim)
-        scale = mean / float(torch.linalg.det(target).abs().mean()) ** (1 / self.dim)
-        ideal_edges = [[scale * target[:, i, j] for j in range(self.dim)] for i in range(self.dim)]
-        self.inverse_target = inverse(ideal_edges)
+        self.shape, self.free = ShapeEnergy(mesh, size_weight), free
+        self.barrier = len(self.shape.nodes) * (1 + size_weight)  # energy of regular cells
 
-    def _map(self, pos: Tensor) -> Matrix:
-        return product(self.corners.edges(pos), self.inverse_target)
-
-    def value(self, y: Array, eps: float) -> tuple[float, Array]:
-        """Energy and gradient at displacements `y` of the degrees of freedom."""
-        pos = self._position(y).requires_grad_(True)
-        with torch.enable_grad():
-            a = self._map(pos)
-            det = determinant(a)
-            chi = (det + torch.sqrt(eps**2 + det**2)) / 2
-            norm = sum((entry**2 for row in a for entry in row), torch.zeros_like(det))
-            shape = norm / chi ** (2 / self.dim) / self.dim
-            size = (det**2 + 1) / chi / 2
-            energy = (shape + self.size_weight * size).sum()
-            (slope,) = torch.autograd.grad(energy, pos)
-        return float(energy.detach()), self.basis.T @ slope.detach().cpu().numpy().reshape(-1)
-
-    def optimise(self, max_rounds: int) -> tuple[Tensor, int, bool]:
-        """Positions, rounds used, and whether the energy has settled."""
-        y = np.zeros(self.basis.shape[1])
-        lowest = self._lowest(y)
-        eps = self._epsilon(lowest, 1.0)
-        energy, settled, rounds = self.value(y, eps)[0], False, 0
-        while rounds < max_rounds and not settled:
+    def run(self, pos: Tensor, max_rounds: int) -> tuple[Tensor, int, bool]:
+        """Positions, rounds used, and whether the energy has settled on a valid mesh."""
+        size, rounds = self.shape.determinants(pos), 0
+        most = max(1.0, float(size.abs().mean()))
+        eps = _regularisation(float(size.min()), most, 1.0)
+        while rounds < max_rounds:
             rounds += 1
-            found = minimize(
-                self.value, y, args=(eps,), jac=True, method="L-BFGS-B",
-                bounds=self._limits(),
-                options={"maxiter": 200, "maxcor": 10, "ftol": 1e-10},
-            )  # fmt: skip
-            y, new = found.x, float(found.fun)
-            if self.free.curved:
-                new = self._back_on_curves(y, energy, eps)
-                y = np.zeros_like(y)
-                if new == math.inf:  # the energy is that of before: try again, not so far
-                    continue
-            ratio = max(1 - new / energy, 0.1) if energy > 0 else 1.0
-            lowest = self._lowest(y)
-            settled = lowest > 0 and abs(energy - new) <= 1e-6 * abs(energy)
-            eps = self._epsilon(lowest, eps * (1 - ratio / 2))
-            energy = self.value(y, eps)[0]
-        return self._position(y), rounds, settled
+            found = self._round(pos, eps)
+            pos, lowest = found.pos, float(self.shape.determinants(found.pos).min())
+            proven = eps * (1 - max(found.fall, _LEAST_FALL) / 2)
+            less = _regularisation(lowest, proven, _SHARE if found.still else 1.0)
+            if found.still and less == eps:
+                return pos, rounds, lowest > 0
+            eps = less
+        return pos, rounds, False
 
-    def _back_on_curves(self, y: Array, energy: float, eps: float) -> float:
-        """Take the step along tangents to the curves, if it lowers the energy there too.
+    def _round(self, pos: Tensor, eps: float) -> _Round:
+        """Descend until the gradient is small, so many iterations at most."""
+        self.free = self.free.at(pos)
+        matrix = self.shape.laplacian(pos, eps)
+        precondition = Preconditioner(pos, self.shape.nodes, self.free, matrix)
+        energy, gradient = self._evaluate(pos, eps, precondition)
+        memory, first = Memory(), energy
+        tol = _TOL if eps == _SMALL else _ROUGH
+        for _ in range(_ITERATIONS):
+            direction = memory.direction(gradient, precondition)
+            slope = float(gradient @ direction)
+            if -slope <= tol * energy:
+                return _Round(pos, 1 - energy / first, still=True)
+            motion = torch.from_numpy((precondition.basis @ direction).reshape(pos.shape)).to(pos)
+            share, new = self._search(pos, motion, energy, slope, eps)
+            if share == 0.0:
+                if not memory.forget():
+                    return _Round(pos, 1 - energy / first, still=True)
+                continue
+            pos, before = new, gradient
+            if self.free.curved:  # frames turn least from those of the last position
+                self.free = self.free.at(pos)
+                precondition.turn(self.free)
+            energy, gradient = self._evaluate(pos, eps, precondition)
+            memory.remember(share * direction, gradient - before)
+        return _Round(pos, 1 - energy / first, still=False)
 
-        Returns:
-            The energy at the base, which is the new one unless the step failed; the next is shorter
-            then.
-        """
-        base, basis = self.base, self.basis
-        self.base = self.free.retract(self._position(y))
-        self.basis = self.free.at(self.base).basis()
-        new = self.value(np.zeros_like(y), eps)[0]
-        if new <= energy or self.reach < _SHORTEST:
-            return new
-        self.base, self.basis = base, basis
-        self.reach /= 2
-        return math.inf
+    def _search(
+        self, pos: Tensor, motion: Tensor, energy: float, slope: float, eps: float
+    ) -> tuple[float, Tensor]:
+        """Armijo by halving: share of the motion and where it leads; 0 where none helps."""
+        share = 1.0
+        for _ in range(_HALVINGS):
+            new = self.free.retract(pos + share * motion)
+            if self._energy(new, eps) <= energy + _ARMIJO * share * slope:
+                return share, new
+            share /= 2
+        return 0.0, pos
 
-    def _limits(self) -> Bounds | None:
-        """Bounds on the steps of a round, None on flat sides."""
-        if self.bounds is None:
-            return None
-        return Bounds(-self.reach * self.bounds, self.reach * self.bounds)
+    def _energy(self, pos: Tensor, eps: float) -> float:
+        found = self.shape.energy(pos, eps)
+        if self.free.stretch is not None:
+            found += self.barrier * self.free.stretch.energy(pos)
+        return found
 
-    def _position(self, y: Array) -> Tensor:
-        step = torch.from_numpy(self.basis @ y).reshape(self.base.shape)
-        return self.base + step.to(self.base)
-
-    def _lowest(self, y: Array) -> float:
-        return float(determinant(self._map(self._position(y))).min())
-
-    @staticmethod
-    def _epsilon(lowest: float, current: float) -> float:
-        """Regularisation for a worst determinant: none once all are safely positive."""
-        if lowest > 1e-3:
-            return _SMALL
-        return max(min(current, 1.0), 1e-3 * math.sqrt(1 + lowest**2))
-
-
-def _along_curves(mesh: Mesh, free: Freedom, basis: sp.csr_array) -> Array:
-    """Longest steps `[k]` of a round: tangents hold near where they touch only."""
-    edges, length = mesh.topology.edges, edge_lengths(mesh).repeat_interleave(2)
-    nearest = torch.full((len(mesh.pos),), math.inf, dtype=mesh.pos.dtype, device=mesh.pos.device)
-    nearest = nearest.scatter_reduce(0, edges.reshape(-1), length, "amin")
-    most = torch.full_like(nearest, math.inf)
-    for track in free.tracks:
-        most[track.nodes] = _SHORT * nearest[track.nodes]
-    d = mesh.dim
-    limit = np.full(basis.shape[1], math.inf)
-    entries = sp.coo_array(basis)
-    np.minimum.at(limit, entries.col, most.cpu().numpy()[entries.row // d])
-    return limit
+    def _evaluate(
+        self, pos: Tensor, eps: float, precondition: Preconditioner
+    ) -> tuple[float, Array]:
+        """Energy, and its gradient by the degrees of freedom."""
+        energy, gradient = self.shape.evaluate(pos, eps)
+        if self.free.stretch is not None:
+            energy += self.barrier * self.free.stretch.energy(pos)
+            gradient = gradient + self.barrier * self.free.stretch.gradient(pos)
+        return energy, precondition.basis_t @ gradient.cpu().numpy().reshape(-1)
 
 
-def _regular_corners(cell: CellType) -> Tensor:
-    """Edge vectors (columns) at each corner of a regular cell `[corners, d, d]`."""
-    d = cell.dim
-    half = math.sqrt(3) / 2
-    shapes: dict[str, list[tuple[float, ...]]] = {
-        "line": [(0.0,), (1.0,)],
-        "triangle": [(0, 0), (1, 0), (0.5, half)],
-        "quad": [(0, 0), (1, 0), (1, 1), (0, 1)],
-        "tetra": [(0, 0, 0), (1, 0, 0), (0.5, half, 0), (0.5, half / 3, math.sqrt(2 / 3))],
-        "hexahedron": [
-            *((0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0)),
-            *((0, 0, 1), (1, 0, 1), (1, 1, 1), (0, 1, 1)),
-        ],
-        "wedge": [(0, 0, 0), (1, 0, 0), (0.5, half, 0), (0, 0, 1), (1, 0, 1), (0.5, half, 1)],
-        "pyramid": [(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0), (0.5, 0.5, math.sqrt(0.5))],
-    }
-    at = torch.tensor(shapes[cell.name], dtype=torch.float64).reshape(-1, d)[
-        torch.tensor(cell.corners)
-    ]
-    return (at[:, 1:] - at[:, :1]).transpose(1, 2)
+def _regularisation(lowest: float, proven: float, share: float) -> float:
+    """The next one for a worst determinant: none once all are safely positive.
+
+    Args:
+        lowest: the worst determinant.
+        proven: what the theory allows.
+        share: of the worst determinant that is enough; where the mesh came to rest with the last
+            regularisation it may be small.
+    """
+    if lowest > _SAFE:
+        return _SMALL
+    return max(min(proven, share * abs(lowest)), _SAFE * math.sqrt(1 + lowest**2))

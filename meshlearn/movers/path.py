@@ -8,6 +8,7 @@ from torch import Tensor
 from ..mesh import Mesh
 from ..mesh.geometry import corner_simplices
 from .guard import MIN_RATIO, check_valid, halve, simplex_determinants
+from .periodic import Ties
 
 # From values at 0, 1/d, ..., 1 to the inner Bernstein coefficients of a polynomial of degree d.
 _INNER = {
@@ -17,7 +18,9 @@ _INNER = {
 }
 
 
-def safe_path(mesh: Mesh, goal: Tensor, *, min_ratio: float = MIN_RATIO) -> Tensor:
+def safe_path(
+    mesh: Mesh, goal: Tensor, *, min_ratio: float = MIN_RATIO, tied: Ties | None = None
+) -> Tensor:
     """Positions as near to `goal` as nodes can move in straight lines without tangling `[n, d]`.
 
     On the way each corner Jacobian is a polynomial of degree d in time. It is positive where its
@@ -28,6 +31,7 @@ def safe_path(mesh: Mesh, goal: Tensor, *, min_ratio: float = MIN_RATIO) -> Tens
         mesh: the valid mesh to start from.
         goal: where the nodes should go `[n, d]`.
         min_ratio: smallest allowed coefficient over the corner Jacobian at the start.
+        tied: periodic nodes, which go as far as their partners.
 
     Raises:
         MeshError: the mesh is not valid.
@@ -44,6 +48,8 @@ def safe_path(mesh: Mesh, goal: Tensor, *, min_ratio: float = MIN_RATIO) -> Tens
         if not bool(bad.any()):
             return mesh.pos + step
         halve(factor, halvings, torch.unique(nodes[bad]))
+        if tied is not None:
+            factor = tied.smallest(factor)
 
 
 def _least(mesh: Mesh, step: Tensor, nodes: Tensor, start: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -76,6 +76,18 @@ class Ties:
         out[self.roots] = out[self.roots] / self.size()[self.roots][:, None]
         out[self.members] = self.turned(out[self.roots])
         return out
+
+    def without(self, nodes: Tensor) -> Ties | None:
+        """The ties of members that are not among `nodes` `[k]`; None if there are none."""
+        keep = ~torch.isin(self.members, nodes)
+        if not bool(keep.any()):
+            return None
+        return replace(
+            self,
+            members=self.members[keep],
+            roots=self.roots[keep],
+            rotations=self.rotations[keep],
+        )
 
     def follow(self, pos: Tensor, origin: Tensor) -> None:
         """Put members beside their roots, in place; `origin` are the positions before the move."""

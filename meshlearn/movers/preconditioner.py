@@ -27,14 +27,21 @@ class Preconditioner:
         pos: reference positions `[n, d]`.
         simplices: `[s, d + 1]`.
         freedom: allowed motions, with basis Q_0 at the reference; Q is the current one.
+        laplacian: in place of the stiffness of the simplices `[n, n]`.
     """
 
-    def __init__(self, pos: Tensor, simplices: Tensor, freedom: Freedom) -> None:
+    def __init__(
+        self,
+        pos: Tensor,
+        simplices: Tensor,
+        freedom: Freedom,
+        laplacian: sp.csr_array | None = None,
+    ) -> None:
         d = pos.shape[1]
         self.dim = d
         self.basis = freedom.basis()
         self.basis_t = sp.csr_array(self.basis.T)
-        laplacian = stiffness(pos, simplices)
+        laplacian = stiffness(pos, simplices) if laplacian is None else laplacian
         vector = sp.kron(laplacian, sp.eye_array(d), format="csr")
         matrix = sp.csr_array(self.basis_t @ vector @ self.basis)
         matrix = sp.csr_array(matrix + sp.diags_array(_SHIFT * matrix.diagonal()))
@@ -52,18 +59,29 @@ class Preconditioner:
         self._deformation = deformation
 
     def __call__(self, residual: Array) -> Array:
-        """Approximate solve for `residual` `[degrees of freedom]`."""
-        full = (self.basis @ residual).reshape(-1, self.dim)
-        pulled = np.einsum("nji,nj->ni", self._deformation, full)
-        solved = self._solve(self._reference_t @ pulled.reshape(-1))
-        full = (self._reference @ solved).reshape(-1, self.dim)
-        pushed = np.einsum("nij,nj->ni", self._deformation, full)
-        out: Array = self.basis_t @ pushed.reshape(-1)
+        """Approximate solve for `residual` `[degrees of freedom]`, or several as columns."""
+        pulled = _each(self._deformation.transpose(0, 2, 1), self.basis @ residual)
+        solved = self._solve(self._reference_t @ pulled)
+        pushed = _each(self._deformation, self._reference @ solved)
+        out: Array = self.basis_t @ pushed
         return out
+
+
+def _each(matrices: Array, vectors: Array) -> Array:
+    """Matrices `[n, d, d]` times the vectors of the nodes, `[n d]` or columns `[n d, k]`."""
+    if vectors.ndim == 1:
+        return np.einsum("nij,nj->ni", matrices, vectors.reshape(matrices.shape[:2])).reshape(-1)
+    return np.stack([_each(matrices, column) for column in vectors.T], axis=1)
 
 
 def _solver(matrix: sp.csr_array, near_null: Array, dim: int) -> Solve:
     if dim < 3 or matrix.shape[0] <= DIRECT_3D:
         return factorise(matrix)
     hierarchy = amg(matrix, near_null)
-    return lambda b: np.asarray(hierarchy.solve(b, maxiter=2, tol=1e-300))
+
+    def cycles(b: Array) -> Array:
+        if b.ndim == 1:
+            return np.asarray(hierarchy.solve(b, maxiter=2, tol=1e-300))
+        return np.stack([cycles(column) for column in b.T], axis=1)
+
+    return cycles

@@ -6,7 +6,6 @@ volumes of the simplices that must stay positive.
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,14 +18,15 @@ from ..monitors import Monitor, Sample
 from ..monitors.base import checked
 from .base import Outcome, Progress
 from .constraints import Freedom
+from .memory import Memory
 from .preconditioner import Preconditioner
 from .simplex_energy import SimplexEnergy
 
 Array = NDArray[np.float64]
 
-_MEMORY = 8
-_BARRIER = 0.1
-"""A step may shrink no simplex below this fraction of its volume."""
+_BARRIER = 0.5
+"""A step may shrink no simplex below this fraction of its volume: once it is nearly flat, the
+energy is so stiff there that many more steps are needed (a third more in all with 0.1)."""
 _ARMIJO = 1e-4
 _MAX_HALVINGS = 30
 
@@ -63,14 +63,15 @@ def minimise(
         if iteration == max_iterations:
             reason = f"stopped after {iteration} iterations"
             break
-        new = search.step(state, direction, first=iteration == done)
-        if new is None and search.forget():
+        new = search.step(state, direction)
+        if new is None and search.memory.forget():
             direction, decrement = search.direction(state)
             continue
         if new is None:
             reason = "no step along the steepest preconditioned descent lowers the energy"
             break
-        search.remember(new, state)
+        if new.step is not None:
+            search.memory.remember(new.step, new.gradient - state.gradient)
         state, iteration = new, iteration + 1
         direction, decrement = search.direction(state)
         progress(iteration, decrement)
@@ -99,7 +100,7 @@ class _Search:
         self.functional, self.monitor = functional, monitor
         self.preconditioner, self.free = preconditioner, free
         self.scale: float | None = None  # of the barrier on edges: the energy at the start
-        self.pairs: deque[tuple[Array, Array, float]] = deque(maxlen=_MEMORY)
+        self.memory = Memory()
 
     def state(self, pos: Tensor, sample: Sample | None = None, step: Array | None = None) -> _State:
         """Energy and reduced gradient at a valid position."""
@@ -122,23 +123,12 @@ class _Search:
         return sample
 
     def direction(self, state: _State) -> tuple[Array, float]:
-        """Two-loop recursion; the direction and its relative decrement -g.d / E."""
+        """Where to go, and the relative decrement -g.d / E."""
         self.preconditioner.deform(self.functional.deformation(state.pos).cpu().numpy())
-        q = state.gradient.copy()
-        coefficients = []
-        for s, y, sy in reversed(self.pairs):
-            a = (s @ q) / sy
-            coefficients.append(a)
-            q -= a * y
-        r = self.preconditioner(q)
-        if self.pairs:
-            _, y, sy = self.pairs[-1]
-            r *= sy / (y @ self.preconditioner(y))
-        for (s, y, sy), a in zip(self.pairs, reversed(coefficients), strict=True):
-            r += (a - (y @ r) / sy) * s
-        return -r, float(state.gradient @ r) / state.energy
+        direction = self.memory.direction(state.gradient, self.preconditioner)
+        return direction, -float(state.gradient @ direction) / state.energy
 
-    def step(self, state: _State, direction: Array, *, first: bool) -> _State | None:
+    def step(self, state: _State, direction: Array) -> _State | None:
         """Barrier, then Armijo by halving; None where no step lowers the energy."""
         shape = state.pos.shape
         motion = torch.from_numpy((self.preconditioner.basis @ direction).reshape(shape))
@@ -147,8 +137,6 @@ class _Search:
         if not slope < 0:
             return None
         alpha = self._longest(state.pos, motion)
-        if first:
-            alpha = min(alpha, self._half_a_cell(state.pos, motion))
         for _ in range(_MAX_HALVINGS):
             pos = self.free.retract(state.pos + alpha * motion)
             sample = self.monitor.sample(pos, state.hint)
@@ -166,7 +154,7 @@ class _Search:
         return energy
 
     def _longest(self, pos: Tensor, motion: Tensor) -> float:
-        """Largest 0.7^k that keeps each simplex above a tenth of its volume."""
+        """Largest 0.7^k that keeps each simplex above half of its volume."""
         floor = _BARRIER * self.functional.volumes(pos)
         alpha = 1.0
         while alpha > 1e-12 and not bool(
@@ -174,30 +162,3 @@ class _Search:
         ):
             alpha *= 0.7
         return alpha
-
-    def _half_a_cell(self, pos: Tensor, motion: Tensor) -> float:
-        """Step after which no node has moved by more than half the local size."""
-        size = self.functional.volumes(pos).abs() ** (1 / pos.shape[1])
-        local = torch.full((len(pos),), float("inf"), dtype=pos.dtype, device=pos.device)
-        corners = self.functional.nodes
-        local = local.scatter_reduce(
-            0, corners.reshape(-1), size.repeat_interleave(corners.shape[1]), "amin"
-        )
-        longest = float((motion.norm(dim=1) / local).max())
-        return min(1.0, 0.5 / longest) if longest > 0 else 1.0
-
-    def remember(self, new: _State, old: _State) -> None:
-        """Keep the pair of step and gradient change if its curvature is positive."""
-        s = new.step
-        if s is None:
-            return
-        y = new.gradient - old.gradient
-        sy = float(s @ y)
-        if sy > 1e-8 * float(np.linalg.norm(s) * np.linalg.norm(y)):
-            self.pairs.append((s, y, sy))
-
-    def forget(self) -> bool:
-        """Drop the memory; False if there was none."""
-        had = bool(self.pairs)
-        self.pairs.clear()
-        return had

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-import numpy as np
-import scipy.sparse as sp
 import torch
 from torch import Tensor
 
 from ..fem.p1 import simplex_volumes, simplices
 from ..mesh import Mesh, MeshError
-from .relaxation import Relaxation
+from .relaxation import Operator, Relaxation
 
 Kind = Literal["lineal", "torsional"]
 
@@ -40,17 +38,17 @@ class Spring(Relaxation):
             raise MeshError(f'kind must be "lineal" or "torsional", got {kind!r}')
         self.kind = kind
 
-    def operator(self, mesh: Mesh, value: Tensor) -> sp.csr_array:
+    def operator(self, mesh: Mesh) -> Operator:
         """Graph Laplacian of the springs of the reference mesh."""
         edges = mesh.topology.edges
         length = (mesh.pos[edges[:, 1]] - mesh.pos[edges[:, 0]]).norm(dim=1)
-        mean = length.mean()
-        parts = [(edges, mean / length)]
+        parts = [(edges, length.mean() / length)]
         if self.kind == "torsional" and mesh.dim > 1:
             parts.append(_facing(mesh))
+        stiffness = torch.cat([k for _, k in parts])
+        along = torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).to(stiffness)
         pairs = torch.cat([pair for pair, _ in parts])
-        stiffness = torch.cat([k for _, k in parts]) * value[pairs].mean(dim=1)
-        return _graph_laplacian(pairs, stiffness, len(mesh.pos))
+        return Operator(pairs, stiffness[:, None, None] * along, len(mesh.pos))
 
 
 def _facing(mesh: Mesh) -> tuple[Tensor, Tensor]:
@@ -78,11 +76,3 @@ def _facing(mesh: Mesh) -> tuple[Tensor, Tensor]:
             pairs.append(nodes[:, [i, j]])
             stiffness.append(1 / sine**2)
     return torch.cat(pairs), torch.cat(stiffness)
-
-
-def _graph_laplacian(pairs: Tensor, weight: Tensor, size: int) -> sp.csr_array:
-    first, second = pairs.cpu().numpy().T
-    w = weight.cpu().numpy()
-    row, column = np.r_[first, second], np.r_[second, first]
-    off = sp.coo_array((np.r_[w, w], (row, column)), shape=(size, size)).tocsr()
-    return sp.csr_array(sp.diags_array(np.asarray(off.sum(axis=1)).reshape(-1)) - off)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
@@ -15,7 +13,7 @@ from .constraints import Freedom
 from .corners import Shapes
 from .equidistribution import density
 from .search import minimise
-from .simplex_energy import SimplexEnergy
+from .simplex_energy import Block, SimplexEnergy
 
 
 class WinslowEnergy(SimplexEnergy):
@@ -25,20 +23,25 @@ class WinslowEnergy(SimplexEnergy):
 
     Args:
         reference: the mesh before the move.
-        size: a typical m (the metric is about m I); it matters for warped 3D cells only.
+        size: a typical m (the metric is about m I); it matters for warped 3D cells and for curved
+            sides only.
+        curved: whether nodes slide on curved sides: the volume between facets and curve then
+            changes, and cells would be gained or lost for nothing.
     """
 
-    def __init__(self, reference: Mesh, size: float = 1.0) -> None:
-        super().__init__(reference, pressure=(reference.dim - 2) / size)
+    def __init__(self, reference: Mesh, size: float = 1.0, *, curved: bool = False) -> None:
+        pressure = (reference.dim - 2) / size
+        super().__init__(reference, pressure)
+        self.pressure = pressure if curved else self.pressure
 
     def _densities(
-        self, shapes: Shapes, value: Tensor, *, with_gradient: bool = False
+        self, block: Block, shapes: Shapes, value: Tensor, *, with_gradient: bool = False
     ) -> tuple[Tensor, Matrix, Tensor]:
         d = self.dim
-        volume = self.volume_of(shapes)
-        jacobian = product(self.reference_edges, shapes.inverse)
+        volume = block.volume_of(shapes)
+        jacobian = product(block.reference_edges, shapes.inverse)
         gram = product(transposed(jacobian), jacobian)
-        metric = self.at_simplices(value)
+        metric = block.at_simplices(value)
         if value.dim() == 1:
             inverse_metric: Matrix = []
             pulled = [[entry / metric for entry in row] for row in gram]
@@ -63,8 +66,6 @@ class WinslowEnergy(SimplexEnergy):
 class Winslow(Mover):
     """Minimises Winslow's functional: smooth meshes that follow the monitor mildly.
 
-    Nodes on curved sides stay, whatever `slide` says; the report repeats it.
-
     The residual is the relative Newton decrement of the energy, as in `Variational`.
 
     Args:
@@ -80,12 +81,9 @@ class Winslow(Mover):
     def _relocate(
         self, mesh: Mesh, monitor: Monitor, free: Freedom, start: Tensor, progress: Progress
     ) -> Outcome:
-        # On closed curves and surfaces the map may slip for nothing: there nodes stay.
-        held = " (nodes on curved sides stay)" if free.curved else ""
         value = monitor(mesh.moved(start))
         size = density(value) if value.dim() == 1 else density(value) ** (2 / mesh.dim)
-        functional = WinslowEnergy(mesh, float(size.mean()))
-        found = minimise(
-            functional, mesh, monitor, free.held(), start, progress, self.tol, self.max_iterations
+        functional = WinslowEnergy(mesh, float(size.mean()), curved=free.curved)
+        return minimise(
+            functional, mesh, monitor, free, start, progress, self.tol, self.max_iterations
         )
-        return replace(found, reason=found.reason + held)

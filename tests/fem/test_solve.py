@@ -67,6 +67,10 @@ def test_several_right_hand_sides_are_solved_column_by_column(method: Any) -> No
     for k in range(3):
         alone = solve(matrix, many[:, k], bcs, method=method, tol=1e-12)
         torch.testing.assert_close(found[:, k], alone, rtol=1e-10, atol=1e-12)
+    solver = LinearSolver(matrix, bcs, method=method, tol=1e-12)
+    moved = solver(load[:, None] + many) - solver(load)[:, None]
+    torch.testing.assert_close(solver.change(many), moved, rtol=1e-9, atol=1e-10)
+    torch.testing.assert_close(solver.change(load), moved[:, 0], rtol=1e-9, atol=1e-10)
 
 
 def test_one_factorisation_serves_all_solves_and_the_adjoint(

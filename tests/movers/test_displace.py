@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,7 +11,8 @@ from hypothesis import strategies as st
 from strategies import any_meshes
 
 from meshlearn.mesh import Mesh, MeshError, generate
-from meshlearn.movers import Displacer, Elastic, Laplacian, Spring
+from meshlearn.movers import Displacer, Elastic, Laplacian, Periodic, Spring
+from meshlearn.movers.periodic import ties
 
 MOVERS = [Laplacian(), Spring("lineal"), Spring("torsional"), Elastic()]
 
@@ -82,6 +85,97 @@ def test_no_cell_is_ever_inverted_however_wild_the_motion(
     moved = result.mesh.pos[nodes] - mesh.pos[nodes]
     assert torch.allclose(moved, result.report.reached * size * noise, atol=1e-12)
     assert result.report.converged == (result.report.reached == 1.0)
+
+
+def wave(phase: float) -> object:
+    """A bulge of the top side that fits between periodic sides."""
+    return lambda x: torch.stack(
+        [0.02 * torch.cos(2 * torch.pi * (x[:, 0] - phase)),
+         0.05 * torch.sin(2 * torch.pi * (x[:, 0] - phase))], dim=1
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("mover", MOVERS)
+def test_periodic_sides_move_as_one_wherever_they_are_cut(mover: Displacer) -> None:
+    """The motion that is shifted by half a period gives the shifted mesh."""
+    mesh = generate.rectangle(10, 8)
+    found = []
+    for phase in (0.0, 0.5):
+        result = mover.displace(mesh, {"top": wave(phase)}, periodic=["left:right"])
+        assert result.report.converged
+        assert result.report.inverted_cells == 0
+        shift = result.mesh.pos - mesh.pos
+        left, right = mesh.tagged_nodes("left"), mesh.tagged_nodes("right")
+        assert float((shift[left].sum(dim=0) - shift[right].sum(dim=0)).abs().max()) < 1e-14
+        assert float(shift[left].abs().max()) > 0.01
+        assert float(shift[mesh.tagged_nodes("bottom")].abs().max()) == 0
+        found.append(shift)
+    far = torch.cdist((mesh.pos + torch.tensor([0.5, 0.0])) % 1.0, mesh.pos % 1.0)
+    inner = (mesh.pos[:, 0] > 0.01) & (mesh.pos[:, 0] < 0.99) & (mesh.pos[:, 1] < 0.99)
+    other = far[inner].argmin(dim=1)
+    assert float((found[1][other] - found[0][inner]).abs().max()) < 1e-12
+
+
+@pytest.mark.parametrize("mover", MOVERS)
+def test_a_sector_turns_with_its_arcs(mover: Displacer) -> None:
+    """Partners that are rotated: a rotation of both arcs turns the sector as a body."""
+    angle, turned = torch.pi / 3, torch.tensor(0.2, dtype=torch.float64)
+    flat = generate.rectangle(5, 6, lower=(1.0, 0.0), upper=(2.0, angle))
+    radius, at = flat.pos.unbind(dim=1)
+    pos = torch.stack([radius * at.cos(), radius * at.sin()], dim=1)
+    mesh = Mesh.from_cells(pos, flat.cells, facet_tags=flat.facet_tags)
+    cos, sin = math.cos(angle), math.sin(angle)
+    pair = Periodic("bottom", "top", rotation=[[cos, -sin], [sin, cos]])
+    cosine, sine = turned.cos(), turned.sin()
+    body = torch.stack([torch.stack([cosine, -sine]), torch.stack([sine, cosine])])
+    turn = lambda x: x @ body.T - x  # noqa: E731
+    result = mover.displace(mesh, {"left": turn, "right": turn}, periodic=[pair])
+    assert result.report.converged
+    tied = ties(mesh, [pair])
+    assert tied is not None
+    moved = result.mesh.pos
+    there = (tied.rotations @ moved[tied.roots][:, :, None])[:, :, 0]
+    assert float((moved[tied.members] - there).norm(dim=1).max()) < 1e-14
+    assert float((moved - mesh.pos)[tied.members].norm(dim=1).max()) > 0.15
+    # both kinds of balance are linear and know no difference between places of the sector
+    spin = (moved - mesh.pos).norm(dim=1) / mesh.pos.norm(dim=1)
+    by_radius = (mesh.pos.norm(dim=1) * 1e6).round()
+    for value in by_radius.unique():
+        mine = spin[by_radius == value]
+        if isinstance(mover, Elastic | Laplacian):
+            assert float(mine.max() - mine.min()) < 0.02 * float(mine.mean())
+
+
+def test_a_body_moves_in_a_doubly_periodic_box_and_takes_all_along() -> None:
+    mesh = generate.rectangle(9, 9)
+    inner = ((mesh.pos - 0.5).abs() < 0.2).all(dim=1)
+    cells = torch.nonzero(inner[mesh.cells["triangle"]].all(dim=1)).squeeze(1)
+    mesh = Mesh.from_cells(
+        mesh.pos, mesh.cells, facet_tags=mesh.facet_tags, cell_tags={"body": cells}
+    )
+    shift = torch.tensor([0.3, -0.1], dtype=torch.float64)
+    for mover in MOVERS:
+        result = mover.displace(
+            mesh, {"body": lambda x: shift.expand(len(x), 2)},
+            periodic=["left:right", "bottom:top"],
+        )  # fmt: skip
+        assert torch.allclose(result.mesh.pos, mesh.pos + shift, atol=1e-9)
+
+
+def test_what_one_side_is_told_its_partner_does() -> None:
+    mesh = generate.rectangle(6, 6)
+    push = lambda x: torch.stack([0 * x[:, 0], 0.05 * x[:, 1] * (1 - x[:, 1])], dim=1)  # noqa: E731
+    one = Elastic().displace(mesh, {"left": push}, periodic=["left:right"]).mesh
+    both = Elastic().displace(mesh, {"left": push, "right": push}, periodic=["left:right"]).mesh
+    assert torch.allclose(one.pos, both.pos, atol=1e-15)
+    right = mesh.tagged_nodes("right")
+    assert float((one.pos - mesh.pos)[right, 1].max()) > 0.01
+    with pytest.raises(MeshError, match="is told to move otherwise than its periodic partner"):
+        Elastic().displace(
+            mesh, {"left": push, "right": lambda x: -push(x)}, periodic=["left:right"]
+        )
+    with pytest.raises(MeshError, match="is told to move otherwise"):
+        Laplacian().displace(mesh, {"left": push}, fixed=["right"], periodic=["left:right"])
 
 
 def test_what_cannot_be_done_is_said() -> None:

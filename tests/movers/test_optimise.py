@@ -10,6 +10,7 @@ from strategies import any_meshes, random_mesh
 
 from meshlearn.mesh import Mesh, generate
 from meshlearn.movers import Optimise
+from meshlearn.movers.constraints import freedom
 
 
 def shaken(mesh: Mesh, size: float, seed: int = 0) -> Mesh:
@@ -64,6 +65,56 @@ def test_fixed_nodes_do_not_move() -> None:
         nodes = mesh.tagged_nodes(name)
         assert torch.equal(result.mesh.pos[nodes], mesh.pos[nodes])
     assert result.report.mean_quality > result.report.mean_quality_before
+
+
+def scattered(mesh: Mesh, seed: int) -> Mesh:
+    """Inner nodes anywhere in the box around the mesh."""
+    pos, low = mesh.pos.clone(), mesh.pos.amin(dim=0)
+    inner = torch.ones(mesh.num_nodes, dtype=torch.bool)
+    inner[mesh.boundary_nodes] = False
+    generator = torch.Generator().manual_seed(seed)
+    share = torch.rand(pos.shape, generator=generator, dtype=torch.float64)
+    pos[inner] = (low + (mesh.pos.amax(dim=0) - low) * share)[inner]
+    return mesh.moved(pos)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "mesh",
+    [generate.l_shape(6), generate.channel_with_cylinder(h=0.08), generate.box(3, 3, 3)],
+    ids=["L", "channel", "box"],
+)
+def test_nodes_thrown_anywhere_find_back_to_a_valid_mesh(mesh: Mesh, seed: int) -> None:
+    report = Optimise().move(scattered(mesh, seed)).report
+    assert report.inverted_before > 20
+    assert report.inverted_cells == 0
+    assert report.converged
+
+
+def test_where_it_starts_does_not_matter_and_cells_of_unequal_size_need_few_rounds() -> None:
+    mesh = generate.channel_with_cylinder(h=0.05)
+    sizes = mesh.volumes()
+    assert float(sizes.max() / sizes.min()) > 10
+    found = []
+    for seed in range(3):
+        result = Optimise().move(shaken(mesh, 0.015, seed))
+        assert result.report.inverted_before > 50
+        assert result.report.rounds <= 6
+        found.append(result.mesh.pos)
+    assert max(float((pos - found[0]).abs().max()) for pos in found[1:]) < 2e-3
+
+
+def test_tangled_nodes_slide_on_a_circle_and_its_edges_keep_within_their_limit() -> None:
+    disk = generate.disk(8)
+    result = Optimise().move(shaken(disk, 0.1), slide="curved")
+    rim = disk.boundary_nodes
+    assert result.report.inverted_before > 20
+    assert result.report.inverted_cells == 0
+    assert float((result.mesh.pos[rim].norm(dim=1) - 1).abs().max()) < 1e-5
+    assert float((result.mesh.pos - disk.pos)[rim].norm(dim=1).max()) > 1e-3
+    stretch = freedom(disk, slide="curved").stretch
+    assert stretch is not None
+    assert float(stretch.ratio(result.mesh.pos).max()) < stretch.limit
 
 
 def test_what_cannot_be_untangled_is_said() -> None:

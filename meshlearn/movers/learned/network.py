@@ -12,17 +12,51 @@ The elliptic solve is the global reach: no attention over all nodes, no pooled c
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ...kernels import gather_combine, segment_mean, segment_sum
+from ...kernels import Segments, gather_combine, segment_mean, segment_sum
 from ...nn import LayerNorm
 from .state import EDGE_FEATURES, NODE_FEATURES, Problem, State
 
 _SLOPE = 0.5
 """Largest local correction: half the mean edge vector."""
+_TILE = 1 << 18
+"""Numbers of a tile of edges that stays in the cache (1 MB)."""
+
+
+def _hidden(
+    layers: tuple[nn.Linear, nn.Linear, nn.Linear], h: Tensor, edges: Tensor, problem: Problem
+) -> Iterator[tuple[Segments, Tensor]]:
+    """silu(W_r h_i + W_s h_j + W_e e_ij) on the edges of some receivers after the other.
+
+    All receivers at once where autograd follows, or on other devices; else tiles whose edges stay
+    in the cache, in memory that is used again for the next.
+
+    Args:
+        layers: W_r, W_s and W_e.
+        h: node features `[n, width]`.
+        edges: edge features `[m, EDGE_FEATURES]`.
+        problem: of the move.
+    """
+    to, sent, on_edge = layers
+    first, second = to(h), sent(h)
+    if torch.is_grad_enabled() or not h.is_cpu:
+        segments = problem.segments
+        whole = gather_combine(first, second, on_edge(edges), problem.senders, segments)
+        yield segments, nn.functional.silu(whole)
+        return
+    tiles = problem.tiles(_TILE // h.shape[1])
+    room = h.new_empty(max(len(part.receiver) for _, _, part in tiles), h.shape[1])
+    for low, begin, part in tiles:
+        size, end = len(part.receiver), begin + len(part.receiver)
+        z = torch.mm(edges[begin:end], on_edge.weight.T, out=room[:size])
+        z += first[low : low + part.size].index_select(0, part.receiver)
+        z += second.index_select(0, problem.senders[begin:end])
+        yield part, nn.functional.silu(z, inplace=True)
 
 
 class Messages(nn.Module):
@@ -41,12 +75,10 @@ class Messages(nn.Module):
 
     def forward(self, h: Tensor, edges: Tensor, problem: Problem) -> Tensor:
         """Update node features `[n, width]`."""
-        senders, segments = problem.senders, problem.segments
-        first = gather_combine(
-            self.receiver(h), self.sender(h), self.edge(edges), senders, segments
-        )
-        arrived = segment_mean(nn.functional.silu(first), segments)
-        context = self.context(problem.means(h))[problem.graph]
+        layers = self.receiver, self.sender, self.edge
+        parts = _hidden(layers, h, edges, problem)
+        arrived = torch.cat([segment_mean(z, part) for part, z in parts])
+        context = problem.at_nodes(self.context(problem.means(h)))
         inner = nn.functional.silu(self.own(h) + self.message(arrived) + context)
         return h + self.norm(self.out(inner))
 
@@ -78,15 +110,14 @@ class MoverNet(nn.Module):
 
     def forward(self, problem: Problem, state: State) -> Tensor:
         """The proposed displacement `[n, d]`, float64, allowed by the sides of the domain."""
-        segments, senders = problem.segments, problem.senders
+        segments = problem.segments
         h = self.encode(state.nodes)
         for layer in self.layers:
             h = layer(h, state.edges, problem)
-        first = gather_combine(
-            self.receiver(h), self.sender(h), self.edge(state.edges), senders, segments
-        )
+        layers = self.receiver, self.sender, self.edge
+        parts = _hidden(layers, h, state.edges, problem)
         # Networks are float32, geometry is float64: the border is here.
-        weights = self.weights(nn.functional.silu(first)).double()
+        weights = torch.cat([self.weights(z) for _, z in parts]).double()
         gain = nn.functional.softplus(self.gain(h)).double()
         # A mesh that is where it should be has no spread: nothing moves there.
         active = torch.tanh(4 * state.spread)[:, None]

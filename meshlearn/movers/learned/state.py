@@ -16,13 +16,14 @@ translation, rotation, scale and numbering.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ...kernels import Segments
+from ...kernels import Scatter, Segments
 from ...mesh import Mesh
 from ...monitors import Monitor, Sample
 from ...nn import segments
@@ -37,6 +38,10 @@ NODE_FEATURES = 12
 EDGE_FEATURES = 9
 _THETA, _P = 0.2, 1.5
 _TINY = 1e-30
+FACTORS = "preconditioner of the last learned move"
+"""The name under which a topology remembers it."""
+_KEPT = 100_000
+"""Most nodes for which the factors are kept with the mesh (200 MB)."""
 
 
 class Problem:
@@ -56,7 +61,7 @@ class Problem:
     def __init__(self, mesh: Mesh, monitor: Monitor, free: Freedom, typical: float) -> None:
         self.mesh, self.monitor, self.free = mesh, monitor, free
         self.energy = HuangKamenski(mesh, _THETA, _P, typical)
-        self.preconditioner = Preconditioner(mesh.pos, self.energy.nodes, free)
+        self.preconditioner = _preconditioner(mesh, self.energy.nodes, free)
         self.segments: Segments = segments(mesh)
         self.senders, self.receivers = mesh.topology.edge_index.unbind(0)
         own = mesh.get("batch")
@@ -69,6 +74,8 @@ class Problem:
         kind[free.nodes] = free.free
         self.kind = torch.stack([kind == mesh.dim, (kind < mesh.dim) & (kind > 0), kind == 0], 1)
         self.simplex_graph = self.graph[self.energy.nodes[:, 0]]
+        self._edge_graph = self.graph[self.receivers]
+        self._tiles: dict[int, list[tuple[int, int, Segments]]] = {}
 
     def _node_volumes(self, volume: Tensor) -> Tensor:
         """Volume that belongs to each node `[n]`, from those of the simplices."""
@@ -81,10 +88,18 @@ class Problem:
 
     def _sum(self, values: Tensor) -> Tensor:
         """Sum over each graph, given back to its nodes `[n] -> [n]`."""
-        return self.total(values)[self.graph]
+        return self.at_nodes(self.total(values))
+
+    def at_nodes(self, values: Tensor) -> Tensor:
+        """What is known of each graph, at its nodes `[graphs, ...] -> [n, ...]`."""
+        if self.graphs == 1:
+            return values.expand(len(self.graph), *values.shape[1:])
+        return values.index_select(0, self.graph)
 
     def total(self, values: Tensor) -> Tensor:
         """Sum over each graph `[n] -> [graphs]`."""
+        if self.graphs == 1:
+            return values.sum(dim=0, keepdim=True)
         return values.new_zeros(self.graphs).index_add(0, self.graph, values)
 
     def mean(self, values: Tensor, weight: Tensor) -> Tensor:
@@ -94,11 +109,15 @@ class Problem:
     def means(self, rows: Tensor) -> Tensor:
         """Mean of the rows of each graph, by the volume that belongs to them `[graphs, k]`."""
         weight = self.weight.to(rows.dtype)[:, None]
+        if self.graphs == 1:
+            return weight.T @ rows
         total = rows.new_zeros(self.graphs, rows.shape[1])
         return total.index_add(0, self.graph, rows * weight)
 
     def largest(self, values: Tensor, graph: Tensor) -> Tensor:
         """Largest over each graph `[graphs]`, of values that are not negative."""
+        if self.graphs == 1:
+            return values.amax(dim=0, keepdim=True)
         return values.new_zeros(self.graphs).scatter_reduce(0, graph, values, "amax")
 
     def solve(self, force: Tensor) -> Tensor:
@@ -124,14 +143,50 @@ class Problem:
         share = scatter_to_nodes(volume[:, None].expand(-1, nodes.shape[1]), nodes, count)
         return (total / share[:, None, None]).reshape(*value.shape, self.mesh.dim)
 
+    def tiles(self, edges: int) -> list[tuple[int, int, Segments]]:
+        """Some receivers after the other: the first, its first edge, and all their edges.
+
+        Args:
+            edges: about how many together.
+        """
+        if edges not in self._tiles:
+            own = self.segments
+            self._tiles[edges] = [
+                (
+                    low,
+                    begin,
+                    Segments(own.rowptr[low : high + 1] - begin, own.receiver[begin:end] - low),
+                )
+                for low, high, begin, end in own.tiles(edges)
+            ]
+        return self._tiles[edges]
+
+    def around(self, nodes: Tensor) -> Tensor:
+        """The simplices that touch some nodes `[k] -> [m]`, each once."""
+        plan = self.mesh.topology.remember("corner simplices of each node", self._incidence)
+        first, count = plan.rowptr[nodes], plan.rowptr[nodes + 1] - plan.rowptr[nodes]
+        begin = (first - count.cumsum(0) + count).repeat_interleave(count)
+        entry = plan.order[begin + torch.arange(len(begin), device=begin.device)]
+        return torch.unique(entry // (self.mesh.dim + 1))
+
+    def _incidence(self) -> Scatter:
+        return Scatter(self.energy.nodes.reshape(-1), len(self.mesh.pos))
+
     def _offsets(self, pos: Tensor) -> Tensor:
         return pos[self.senders] - pos[self.receivers]
 
-    def place(self, pos: Tensor, hint: Tensor | None) -> Place:
-        """The energy at a valid position `[n, d]`."""
-        sample, shapes = self.monitor.sample(pos, hint), self.energy.shapes(pos)
-        share = self._to_nodes(self.energy.parts(shapes, sample.value))
-        return Place(pos, sample, shapes, share)
+    def place(self, pos: Tensor, hint: Tensor | None, value: Tensor | None = None) -> Place:
+        """The energy at a valid position.
+
+        Args:
+            pos: `[n, d]`.
+            hint: where a nearby position was found in the monitor's mesh.
+            value: the monitor there, if known.
+        """
+        if value is None:
+            value, hint = self.monitor.at(pos, hint)
+        shapes = self.energy.shapes(pos)
+        return Place(pos, value, hint, shapes, self._to_nodes(self.energy.parts(shapes, value)))
 
     def look(self, pos: Tensor, hint: Tensor | None) -> State:
         """Everything at a valid position `[n, d]`."""
@@ -141,8 +196,7 @@ class Problem:
         """The rest of what is known there; it also takes the elliptic solve there."""
         pos, shapes, share = place.pos, place.shapes, place.energy
         # Where a node sits on a node of the monitor's mesh, the gradient there has no one value.
-        gradient = self._recovered(place.sample.value, shapes)
-        sample = replace(place.sample, gradient=gradient)
+        sample = Sample(place.value, self._recovered(place.value, shapes), place.hint)
         found = self.energy.evaluate(pos, sample, shapes)
         self.preconditioner.deform(self.energy.deformation(pos, shapes).cpu().numpy())
         d = self.mesh.dim
@@ -163,14 +217,14 @@ class Problem:
         ahead = smooth.index_select(0, other) - smooth.index_select(0, own)
         ahead = (ahead / local.index_select(0, own)[:, None]).float()
         strain = self._along(ahead, step) / length**2
-        largest = self.largest(strain.abs(), self.graph[own]) + _TINY
-        strain = strain / largest[self.graph[own]]
+        largest = self.largest(strain.abs(), self._edge_graph) + _TINY
+        strain = strain / (largest if self.graphs == 1 else largest[self._edge_graph])
         force = pull * (local / share)[:, None]
         slope = log_density_gradient(sample.value, sample.gradient) * local[:, None]
         log_rho = rho.log()
         log_rho = log_rho - self.mean(log_rho, self.reference_size)
         spread = self.mean(level**2, self.reference_size).sqrt()
-        reach = smooth.norm(dim=1) / largest[self.graph] / local
+        reach = smooth.norm(dim=1) / self.at_nodes(largest) / local
         nodes = torch.stack(
             [
                 level,
@@ -180,23 +234,23 @@ class Problem:
                 torch.log1p(slope.norm(dim=1)),
                 torch.log1p(reach),
                 spread,
-                torch.log(largest)[self.graph].clamp(-6, 6) / 3,
+                self.at_nodes(torch.log(largest).clamp(-6, 6) / 3),
                 torch.log(share / size / scale),
             ],
             dim=1,
         )
         pulls, slopes = force.float(), slope.float()
-        levels, rhos = level.float(), log_rho.float()
+        levels, rhos, sizes = level.float(), log_rho.float(), local.float()
         edges = torch.stack(
             [
                 length,
-                torch.log(length * (local.float()[own] / self.reference_length)),
-                torch.asinh(self._along(step, pulls[own])),
-                torch.asinh(self._along(step, pulls[other])),
-                torch.asinh(self._along(step, slopes[own])),
+                torch.log(length * (sizes.index_select(0, own) / self.reference_length)),
+                _asinh(self._along(step, pulls.index_select(0, own))),
+                _asinh(self._along(step, pulls.index_select(0, other))),
+                _asinh(self._along(step, slopes.index_select(0, own))),
                 strain,
-                levels[other] - levels[own],
-                rhos[other] - rhos[own],
+                levels.index_select(0, other) - levels.index_select(0, own),
+                rhos.index_select(0, other) - rhos.index_select(0, own),
                 _stretch(sample.value, rho, step / length[:, None], own),
             ],
             dim=1,
@@ -227,13 +281,15 @@ class Place:
 
     Attributes:
         pos: `[n, d]`.
-        sample: the monitor there.
+        value: of the monitor there `[n]` or `[n, d, d]`.
+        hint: where it was found in the monitor's mesh.
         shapes: of the simplices there.
         energy: each node's share of the energy `[n]`.
     """
 
     pos: Tensor
-    sample: Sample
+    value: Tensor
+    hint: Tensor | None
     shapes: Shapes
     energy: Tensor
 
@@ -271,10 +327,39 @@ class State:
     spread: Tensor
 
 
+def _preconditioner(mesh: Mesh, nodes: Tensor, free: Freedom) -> Preconditioner:
+    """That of the last move where mesh and freedom are the same: its factors are kept."""
+    kept: list[tuple[Tensor, Freedom, Preconditioner]]
+    kept = mesh.topology.remember(FACTORS, list)
+    if kept and torch.equal(kept[0][0], mesh.pos) and _same(kept[0][1], free):
+        return copy(kept[0][2])
+    found = Preconditioner(mesh.pos, nodes, free)
+    if len(mesh.pos) <= _KEPT:
+        kept[:] = [(mesh.pos.clone(), free, copy(found))]
+    return found
+
+
+def _same(one: Freedom, other: Freedom) -> bool:
+    if one.tracks or other.tracks or one.ties is not None or other.ties is not None:
+        return False
+    pairs = [(f.nodes, f.free, f.directions) for f in (one, other)]
+    return all(torch.equal(a, b) for a, b in zip(*pairs, strict=True))
+
+
 def _stretch(value: Tensor, rho: Tensor, direction: Tensor, own: Tensor) -> Tensor:
     """Logarithm of the metric's length of a direction against that of an isotropic metric `[m]`."""
     if value.dim() == 1:
         return torch.zeros_like(direction[:, 0])
-    shape = value / (rho ** (2 / direction.shape[1]))[:, None, None]
-    turned = torch.bmm(shape.float().index_select(0, own), direction[:, :, None])[:, :, 0]
-    return (direction * turned).sum(dim=1).log() / 2
+    shape = (value / (rho ** (2 / direction.shape[1]))[:, None, None]).float()
+    x, axes = direction.unbind(dim=1), range(direction.shape[1])
+    square = torch.zeros_like(x[0])
+    for i in axes:
+        for j in axes:
+            square.addcmul_(shape[:, i, j].index_select(0, own), x[i] * x[j])
+    return square.log() / 2
+
+
+def _asinh(x: Tensor) -> Tensor:
+    """asinh, several times as fast as torch's own on the CPU."""
+    size = x.abs()
+    return torch.log1p(size + size * (size / (1 + torch.sqrt(size**2 + 1)))).copysign(x)

@@ -23,19 +23,21 @@ from ..base import Mover, Outcome, Progress
 from ..constraints import Freedom
 from ..equidistribution import density
 from .network import MoverNet
-from .state import Place, Problem, State
-from .step import FEW, advance
+from .state import Place, Problem
+from .step import FEW, shortened
 
-_SHARES = (1.0, 1 / 2, 1 / 4, 1 / 8, 1 / 16)
-"""Of a step: the largest that lowers the energy is taken."""
+_SMALLEST = 1 / 16
+"""Share of a step: of 1, 1/2, 1/4, ... the largest that lowers the energy is taken."""
 _WORTH = 1e-4
 """Share of the energy that a step must gain; a mesh that cannot gain it stays where it is."""
 _PLAIN = 1 / 4
 """Length of a step of plain preconditioned descent: about the gain that training starts from."""
 _PLAIN_WORTH = 1e-2
 """The share that such a step must gain; it is taken where none of the network's gains enough."""
+_ENOUGH = 0.1
+"""Share of what a start has gained already that the first step from it must gain."""
 _FITS = 0.1
-"""Spread of the logarithm of the nodes' loads below which a mesh fits a density."""
+"""Spread of the cells' loads (standard deviation over mean) below which a mesh fits a density."""
 _SHIPPED = "universal_{}d"
 
 
@@ -99,25 +101,30 @@ class UniversalMover(Mover):
             raise MeshError(f"this mover has weights for {known}, and the mesh is {mesh.dim}D")
         network = self.networks[mesh.dim]
         with torch.no_grad():
-            typical = float(density(checked(monitor.sample(start).value)).mean())
+            value, hint = monitor.at(start)
+            typical = float(density(checked(value)).mean())
             problem = Problem(mesh, monitor, free, typical)
-            place, stuck = problem.place(start, None), False
+            place, stuck = problem.place(start, hint, value), False
+            worth = _worth(problem, place)
             # In a batch the meshes stop one by one, for good.
             moving = torch.ones(problem.graphs, dtype=torch.bool, device=start.device)
             for step in range(1, self.steps + 1):
                 state = problem.look_at(place)
-                moving &= ~_fits(problem, state)
-                displacement = network(problem, state) * moving[problem.graph][:, None]
+                moving &= ~_fits(problem, place)
+                if not bool(moving.any()):
+                    return Outcome(place.pos, True, "the mesh fits its monitor", step - 1, 0.0)
+                displacement = torch.nan_to_num(network(problem, state), 0.0, 0.0, 0.0)
+                displacement = displacement * moving[problem.graph][:, None]
                 share = displacement.norm(dim=1) / state.local
                 largest = problem.largest(share, problem.graph)
                 residual = float(largest.max())
                 moving &= largest > self.tol
-                place, gained = _descend(problem, place, displacement, moving, _WORTH, FEW)
+                place, gained = _descend(problem, place, displacement, moving, worth, FEW)
                 if bool((left := moving & ~gained).any()):
                     # Cells unlike all in training: the energy's own slope still leads down.
-                    place, more = _descend(
-                        problem, place, _PLAIN * state.smooth, left, _PLAIN_WORTH, 0.0
-                    )
+                    plain = _PLAIN * state.smooth
+                    worth = worth.clamp(min=_PLAIN_WORTH)
+                    place, more = _descend(problem, place, plain, left, worth, 0.0)
                     gained |= more
                     stuck |= bool((left & ~more).any())
                 moving &= gained
@@ -125,16 +132,34 @@ class UniversalMover(Mover):
                     reason = f"no node would move by more than {self.tol:g} of its local size"
                     reason = "no share of a step lowers the energy" if stuck else reason
                     return Outcome(place.pos, not stuck, reason, step - 1, residual)
+                worth = torch.full_like(worth, _WORTH)
                 progress(step, residual)
         reason = f"{self.steps} network steps done"
         return Outcome(place.pos, False, reason, self.steps, residual)
 
 
-def _fits(problem: Problem, state: State) -> Tensor:
-    """Meshes whose nodes hold equal shares of a density `[graphs]`; a metric also turns cells."""
-    if state.sample.value.dim() > 1:
-        return torch.zeros(problem.graphs, dtype=torch.bool, device=state.pos.device)
-    return problem.largest(state.spread, problem.graph) < _FITS
+def _fits(problem: Problem, place: Place) -> Tensor:
+    """Meshes whose cells hold equal shares of a density `[graphs]`; a metric also turns cells."""
+    graph, reference = problem.simplex_graph, problem.energy.reference_volume
+    if place.value.dim() > 1:
+        return torch.zeros(problem.graphs, dtype=torch.bool, device=graph.device)
+    load = place.value[problem.energy.nodes].mean(dim=1) * place.shapes.volume
+    sums = torch.stack([reference, load, load**2 / reference], dim=1)
+    whole, mean, square = sums.new_zeros(problem.graphs, 3).index_add(0, graph, sums).unbind(dim=1)
+    return square * whole / mean**2 - 1 < _FITS**2
+
+
+def _worth(problem: Problem, place: Place) -> Tensor:
+    """Share of its energy that the first step must gain `[graphs]`: more from a start that is good.
+
+    What a start has gained on the mesh before the move says how much there was to gain.
+    """
+    here = problem.total(place.energy)
+    least = torch.full_like(here, _WORTH)
+    if torch.equal(place.pos, problem.mesh.pos):
+        return least
+    before = problem.total(problem.place(problem.mesh.pos, None).energy)
+    return torch.maximum(least, _ENOUGH * (before / here - 1))
 
 
 def _descend(
@@ -142,7 +167,7 @@ def _descend(
     here: Place,
     displacement: Tensor,
     moving: Tensor,
-    worth: float,
+    worth: Tensor,
     few: float,
 ) -> tuple[Place, Tensor]:
     """The largest share of a step that lowers the energy of each moving mesh, none where none does.
@@ -151,7 +176,7 @@ def _descend(
         here: before the step.
         displacement: the step `[n, d]`.
         moving: the meshes that take it `[graphs]`.
-        worth: share of the energy that it must gain.
+        worth: share of the energy that it must gain `[graphs]`.
         few: see `step.advance`.
 
     Returns:
@@ -159,19 +184,23 @@ def _descend(
     """
     before = problem.total(here.energy)
     share, gained = moving.to(before.dtype), torch.zeros_like(moving)
-    new = here
-    for smaller in _SHARES:
-        share[moving & ~gained] = smaller
-        pos = advance(problem, here.pos, displacement * share[problem.graph][:, None], few)
-        new = problem.place(pos, here.sample.hint)
-        gained = moving & (problem.total(new.energy) < (1 - worth) * before)
-        if bool((gained == moving).all()):
-            return new, gained
+    new, trying = here, moving.clone()
+    while bool(trying.any()):
+        step = displacement * share[problem.graph][:, None]
+        factor, whole = shortened(problem, here.pos, step, few)
+        new = problem.place(here.pos + factor[:, None] * step, here.hint)
+        lower = trying & (problem.total(new.energy) < (1 - worth) * before)
+        gained |= lower
+        # Half of what was taken in the end: not what was tried and shortened already.
+        share = torch.where(gained, share, share * whole / 2)
+        trying &= ~lower & (share >= _SMALLEST)
+    if not bool((moving & ~gained).any()):
+        return new, gained
     if not bool(gained.any()):
         return here, gained
-    share[~gained] = 0.0
-    pos = advance(problem, here.pos, displacement * share[problem.graph][:, None], few)
-    return problem.place(pos, here.sample.hint), gained
+    step = displacement * (share * gained)[problem.graph][:, None]
+    factor, _ = shortened(problem, here.pos, step, few)
+    return problem.place(here.pos + factor[:, None] * step, here.hint), gained
 
 
 def _load(path: Path) -> tuple[int, MoverNet]:

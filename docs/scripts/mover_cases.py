@@ -24,11 +24,6 @@ class Case:
     solution: Callable[[Tensor], Tensor]
     convex: bool = True
 
-    @property
-    def large(self) -> bool:
-        """Whether movers that need minutes here are left out."""
-        return self.name.endswith("10k") or self.name == "shell"
-
 
 def ring(x: Tensor) -> Tensor:
     """Steep on a circle."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from .backend import KernelError, use_backend
 from .fused import gather_combine, gather_combine_reduce
+from .memory import release_memory
 from .plans import Scatter, Segments, Sparsity, entry_rows, row_pointers
 from .segment import (
     gather,
@@ -33,6 +34,7 @@ __all__ = [
     "gather",
     "gather_combine",
     "gather_combine_reduce",
+    "release_memory",
     "row_pointers",
     "scatter_add",
     "segment_max",

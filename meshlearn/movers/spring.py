@@ -19,7 +19,7 @@ class Spring(Relaxation):
 
     "torsional" adds, for each simplex at an edge, 1 / sin^2 of the angle that faces it (dihedral in
     3D): flat angles resist being closed (semi-torsional springs, Zeng & Ethier, Finite Elem. Anal.
-    Des. 41 (2005)).
+    Des. 41 (2005)). On periodic sides the edges of both are springs.
 
     Args:
         kind: "lineal" or "torsional".

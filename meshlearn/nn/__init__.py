@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from .attention import AttentionBlock, GraphAttention, TransformerAttention
 from .block import MeshBlock
-from .chebyshev import EDGE_WEIGHTS, ChebyshevConv, chebyshev_terms, scaled_laplacian
+from .chebyshev import (
+    EDGE_WEIGHTS,
+    ChebyshevConv,
+    chebyshev_series,
+    chebyshev_terms,
+    edge_laplacian,
+    scaled_laplacian,
+)
+from .elliptic import EllipticNet
 from .features import (
     boundary_normals,
     edge_features,
@@ -32,6 +40,7 @@ from .neighbours import (
     radius_pairs,
 )
 from .tags import TagEmbedding
+from .weak_form import WeakForm, weak_form
 
 __all__ = [
     "MeshNet",
@@ -50,12 +59,16 @@ __all__ = [
     "nested_hierarchy",
     "ChebyshevConv",
     "EDGE_WEIGHTS",
+    "EllipticNet",
     "LayerNorm",
     "TagEmbedding",
+    "WeakForm",
     "activation",
     "boundary_normals",
+    "chebyshev_series",
     "chebyshev_terms",
     "edge_features",
+    "edge_laplacian",
     "invariant_features",
     "local_size",
     "mean_distances",
@@ -68,4 +81,5 @@ __all__ = [
     "relative_positions",
     "scaled_laplacian",
     "segments",
+    "weak_form",
 ]

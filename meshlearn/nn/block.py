@@ -16,7 +16,8 @@ from torch.utils.checkpoint import checkpoint
 
 from ..kernels import Segments, segment_max
 from ._activations import PIECES
-from ._tiled import Plan, TiledUpdate, Workspace, plain_update
+from ._tile import Plan
+from ._tiled import TiledUpdate, plain_update
 from .mlp import LayerNorm, activation
 
 AGGREGATIONS = ("sum", "mean", "max")
@@ -27,8 +28,8 @@ class MeshBlock(nn.Module):
     """One edge update and one node update, both residual.
 
     On the CPU both run in tiles of rows with a backward pass of their own (see `_tiled`), which
-    computes large hidden layers again; on other devices, and under `torch.compile`, as plain
-    layers. The results are the same.
+    needs the results as they are: do not change them in place. On other devices, and under
+    `torch.compile`, they run as plain layers. The results are the same.
 
     Args:
         width: of node and edge features.
@@ -57,7 +58,6 @@ class MeshBlock(nn.Module):
         hidden = hidden or width
         self.aggregation, self.between = aggregation, between
         self.recompute, self.tile = recompute, tile
-        self._edge_room, self._node_room = Workspace(), Workspace()
         self.edge_in = nn.Linear(width, hidden, bias=False)
         self.sender_in = nn.Linear(width, hidden, bias=False)
         self.receiver_in = nn.Linear(width, hidden)
@@ -81,23 +81,23 @@ class MeshBlock(nn.Module):
             edge_index: senders and receivers `[2, m]`.
             segments: the edges by receiver.
         """
-        parts = (self.receiver_in(nodes), self.sender_in(nodes))
+        sources = ((nodes, self.receiver_in), (nodes, self.sender_in))
         by_row = (segments.receiver, edge_index[0])
         summed = None if self.aggregation == "max" else segments
-        edges, total = self._update(edges, self.edge_in, self.edge_out, parts, by_row, summed)
+        edges, total = self._update(edges, self.edge_in, self.edge_out, sources, by_row, summed)
         if total is None:
             total = segment_max(edges, segments)
         elif self.aggregation == "mean":
             total = total / segments.divisor(total.dtype)[:, None]
-        message = (self.message_in(total),)
-        return self._update(nodes, self.node_in, self.node_out, message, (None,), None)[0], edges
+        message, own = ((total, self.message_in),), (None,)
+        return self._update(nodes, self.node_in, self.node_out, message, own, None)[0], edges
 
     def _update(
         self,
         x: Tensor,
         first: nn.Linear,
         out: nn.Sequential,
-        parts: tuple[Tensor, ...],
+        sources: tuple[tuple[Tensor, nn.Linear], ...],
         indices: tuple[Tensor | None, ...],
         summed: Segments | None,
     ) -> tuple[Tensor, Tensor | None]:
@@ -106,9 +106,10 @@ class MeshBlock(nn.Module):
         assert isinstance(norm, LayerNorm)
         pieces = PIECES[self.between]
         keep = torch.is_grad_enabled() and not self.recompute
-        room = self._node_room if indices == (None,) else self._edge_room
-        plan = Plan(indices, summed, pieces, between, norm.eps, self.tile, keep, room)
-        tensors = (first.weight, second.weight, second.bias, norm.weight, norm.bias, *parts)
+        plan = Plan(indices, summed, pieces, between, norm.eps, self.tile, keep)
+        tensors = [first.weight, second.weight, second.bias, norm.weight, norm.bias]
+        for source, layer in sources:
+            tensors += [source, layer.weight, layer.bias]
         if self.tile and x.device.type == "cpu" and not torch.compiler.is_compiling():
             return TiledUpdate.apply(plan, x, *tensors)  # type: ignore[no-untyped-call]
         if self.recompute and torch.is_grad_enabled():

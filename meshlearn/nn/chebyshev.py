@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..kernels import segment_sum, sparse_dense
+from ..kernels import Segments, segment_sum, sparse_dense
 from ..mesh import Mesh
 from .features import segments
 
@@ -32,13 +32,20 @@ def scaled_laplacian(mesh: Mesh, weights: str = "length") -> Tensor:
     Raises:
         ValueError: unknown weights.
     """
+    return edge_laplacian(mesh.pos, mesh.topology.edge_index, segments(mesh), weights)
+
+
+def edge_laplacian(
+    pos: Tensor, edge_index: Tensor, by_receiver: Segments, weights: str = "length"
+) -> Tensor:
+    """`scaled_laplacian` of any graph on points `pos [n, d]`: `[m]`, float32."""
     if weights not in EDGE_WEIGHTS:
         raise ValueError(f"weights must be one of {', '.join(EDGE_WEIGHTS)}, got {weights!r}")
-    sender, receiver = mesh.topology.edge_index
-    weight = (mesh.pos[sender] - mesh.pos[receiver]).norm(dim=1)
+    sender, receiver = edge_index
+    weight = (pos[sender] - pos[receiver]).norm(dim=1)
     if weights != "length":
         weight = 1 / weight if weights == "inverse" else torch.ones_like(weight)
-    degree = segment_sum(weight, segments(mesh))
+    degree = segment_sum(weight, by_receiver)
     return (-weight * (degree[sender] * degree[receiver]).rsqrt()).float()
 
 
@@ -51,7 +58,14 @@ def chebyshev_terms(mesh: Mesh, laplacian: Tensor, values: Tensor, count: int) -
         values: x `[n, k]`.
         count: at least 1.
     """
-    sparsity, entries = segments(mesh).sparsity, laplacian.to(values)
+    return chebyshev_series(segments(mesh), laplacian, values, count)
+
+
+def chebyshev_series(
+    by_receiver: Segments, laplacian: Tensor, values: Tensor, count: int
+) -> list[Tensor]:
+    """`chebyshev_terms` of any graph, its edges by receiver."""
+    sparsity, entries = by_receiver.sparsity, laplacian.to(values)
     terms = [values]
     for k in range(1, count):
         product = sparse_dense(entries, terms[-1], sparsity)

@@ -19,6 +19,7 @@ from pathlib import Path
 from ..mesh import MeshError
 from ..nn.storage import read_card
 from .base import Operator
+from .bases import BASES
 from .boundary_value import BoundaryValueGNN
 from .conserve import basis_integrals, with_integral
 from .diffusion import Generator, GraphDiffusion, heat_generator
@@ -26,11 +27,14 @@ from .extension import IntegralOperator, extended, extension
 from .gaot import GeometryAwareTransformer, ball_statistics
 from .gino import GINO
 from .gno import GraphKernelNetwork, KernelIntegral, balls, neighbourhood
+from .guided import Guided
+from .interpolation import LearnedInterpolation
 from .latent_grid import LatentGrid, latent_grid
 from .learned_multigrid import LearnedMultigrid
 from .low_rank import LowRankKernel, LowRankNO, domain
 from .mesh_graph_net import MeshGraphNet, world_edges
 from .message_passing_solver import MessagePassingSolver
+from .moving_mesh import MovingMeshSolver
 from .multipole import MultipoleGNO
 from .sites import resampled
 from .spectral import SpectralBlock, SpectralConv
@@ -38,17 +42,10 @@ from .spon import SPON
 from .variables import Variable, joined
 
 OPERATORS: dict[str, type[Operator]] = {
-    "spon": SPON,
-    "gno": GraphKernelNetwork,
+    **BASES,
     "learned-multigrid": LearnedMultigrid,
-    "low-rank": LowRankNO,
-    "multipole-gno": MultipoleGNO,
-    "gino": GINO,
-    "gaot": GeometryAwareTransformer,
-    "mesh-graph-net": MeshGraphNet,
-    "message-passing-solver": MessagePassingSolver,
-    "diffusion": GraphDiffusion,
-    "boundary-value": BoundaryValueGNN,
+    "guided": Guided,
+    "moving-mesh-solver": MovingMeshSolver,
 }
 """Operators by the name that a settings file gives them."""
 
@@ -68,20 +65,24 @@ def load_operator(path: str | Path) -> Operator:
 
 
 __all__ = [
+    "BASES",
     "BoundaryValueGNN",
     "GINO",
     "Generator",
     "GeometryAwareTransformer",
     "GraphDiffusion",
     "GraphKernelNetwork",
+    "Guided",
     "IntegralOperator",
     "KernelIntegral",
     "LatentGrid",
+    "LearnedInterpolation",
     "LearnedMultigrid",
     "LowRankKernel",
     "LowRankNO",
     "MeshGraphNet",
     "MessagePassingSolver",
+    "MovingMeshSolver",
     "MultipoleGNO",
     "OPERATORS",
     "Operator",

@@ -45,6 +45,7 @@ class Operator(nn.Module, ABC):
 
     Attributes:
         element: of the sites: "P2" where a field is P2, else "P1".
+        every: steps of a rollout from one call of `follow` to the next; 0 for none.
         config: arguments that build the operator again, for JSON.
     """
 
@@ -53,6 +54,7 @@ class Operator(nn.Module, ABC):
     output_mean: Tensor
     output_scale: Tensor
     typical_size: Tensor
+    every: int = 0
 
     def __init__(
         self,
@@ -103,6 +105,16 @@ class Operator(nn.Module, ABC):
     def prepare(self, mesh: Mesh) -> Any:
         """What the network needs of a mesh besides its graph; make it once for many calls."""
         return None
+
+    def follow(self, mesh: Mesh, fields: Fields, prepared: Any) -> Any:
+        """What is prepared, for the steps of a rollout that begin with a state.
+
+        Args:
+            mesh: where the fields live.
+            fields: inputs by name, the state among them.
+            prepared: of `prepare(mesh)` or of an earlier state.
+        """
+        return prepared
 
     def forward(
         self,
@@ -163,6 +175,15 @@ class Operator(nn.Module, ABC):
             getattr(self, f"{name}_mean").copy_(mean)
             getattr(self, f"{name}_scale").copy_(torch.where(flat, 1.0, deviation))
         self.typical_size.fill_(float(torch.stack(size).mean().exp()))
+
+    def perturbed(self, fields: Fields, rng: np.random.Generator) -> dict[str, Tensor]:
+        """Inputs as they are shown in training: as they are, where the class says nothing else.
+
+        Args:
+            fields: inputs by name.
+            rng: what is random comes from here.
+        """
+        return dict(fields)
 
     def with_noise(
         self, fields: Fields, deviation: float, rng: np.random.Generator

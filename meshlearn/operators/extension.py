@@ -18,8 +18,8 @@ to be added to e:
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -36,6 +36,8 @@ CONDITIONS = ("extended", "nodal")
 WEIGHTS = ("volume", "average", "mean", "none")
 _SCALE = 64.0
 """c: phi is about 1 in the middle of a square with a hole."""
+_KEPT = 8
+"""Factorisations of one mesh that are kept, one for each set of held degrees of freedom."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,19 @@ class Extension:
     space: FunctionSpace
     matrix: Tensor
     load: Tensor
+    _solvers: dict[bytes, LinearSolver] = field(default_factory=dict, repr=False, compare=False)
+
+    def solver(self, dofs: Tensor) -> LinearSolver:
+        """With 0 at held degrees of freedom `[k]`; the last ones asked for are kept."""
+        key = dofs.cpu().numpy().tobytes()
+        if key not in self._solvers:
+            if len(self._solvers) >= _KEPT:
+                self._solvers.clear()
+            with torch.inference_mode(False):  # autograd must be able to use it later
+                nothing = torch.zeros(len(dofs)).to(self.matrix)
+                held = Dirichlet(self.space, dofs.clone(), nothing)
+                self._solvers[key] = LinearSolver(self.matrix, [held], space=self.space)
+        return self._solvers[key]
 
 
 def check_conditions(conditions: str) -> None:
@@ -101,16 +116,25 @@ def extended(
     Returns:
         As many columns, differentiable in g, and e of each output `[n, columns_out]`.
     """
+    columns = list(nodes.unbind(dim=1))
+    marks, values = condition_columns(nodes, outputs)
+    for mark, value in zip(marks, values, strict=True):
+        pair = _solved(columns[mark], columns[value].double(), equation)
+        columns[mark], columns[value] = (found.to(nodes.dtype) for found in pair)
+    found = torch.stack(columns, dim=1)
+    return found, found[:, values]
+
+
+def condition_columns(nodes: Tensor, outputs: Sequence[Variable]) -> tuple[list[int], list[int]]:
+    """Where chi_D (phi) and g (e) of each column of the outputs are in the features of nodes."""
     given = nodes.shape[1] - 2 * sum(variable.width for variable in outputs)
-    columns, carried = list(nodes.unbind(dim=1)), []
+    marks: list[int] = []
+    values: list[int] = []
     for variable, own in columns_of(outputs):
-        for k in range(variable.width):
-            mark = given + 2 * own.start + k
-            value = mark + variable.width
-            pair = _solved(columns[mark], columns[value].double(), equation)
-            columns[mark], columns[value] = (found.to(nodes.dtype) for found in pair)
-            carried.append(columns[value])
-    return torch.stack(columns, dim=1), torch.stack(carried, dim=1)
+        first = given + 2 * own.start
+        marks += range(first, first + variable.width)
+        values += range(first + variable.width, first + 2 * variable.width)
+    return marks, values
 
 
 def _solved(mark: Tensor, value: Tensor, equation: Extension) -> tuple[Tensor, Tensor]:
@@ -121,8 +145,37 @@ def _solved(mark: Tensor, value: Tensor, equation: Extension) -> tuple[Tensor, T
     held = Dirichlet(equation.space, dofs, value[dofs])
     right = torch.stack([equation.load, torch.zeros_like(equation.load)], dim=1)
     # both columns take g at the held nodes: their difference takes 0
-    both, e = LinearSolver(equation.matrix, [held])(right).unbind(dim=1)
+    both, e = equation.solver(dofs).with_values([held])(right).unbind(dim=1)
     return (both - e).clamp(max=1.0), e
+
+
+def zero_where_held(
+    nodes: Tensor, outputs: Sequence[Variable], equation: Extension
+) -> Callable[[Tensor], Tensor]:
+    """(-lap + 1 / L^2)^-1 with 0 at the held sites of each output.
+
+    Args:
+        nodes: of `Operator`, `[n, columns_in]`, with chi_D.
+        outputs: of the operator.
+        equation: of the mesh.
+
+    Returns:
+        A function from loads `[n, columns_out, k]` to fields of the same shape and precision.
+    """
+    groups: dict[bytes, tuple[Tensor, list[int]]] = {}
+    for column, mark in enumerate(condition_columns(nodes, outputs)[0]):
+        dofs = torch.nonzero(nodes[:, mark] > 0.5)[:, 0]
+        groups.setdefault(dofs.cpu().numpy().tobytes(), (dofs, []))[1].append(column)
+
+    def solve(loads: Tensor) -> Tensor:
+        fields = torch.zeros_like(loads)
+        for dofs, columns in groups.values():
+            right = loads[:, columns].flatten(1).double()
+            found = equation.solver(dofs).change(right).to(loads.dtype)
+            fields[:, columns] = found.reshape(len(loads), len(columns), -1)
+        return fields
+
+    return solve
 
 
 class IntegralOperator(Operator):

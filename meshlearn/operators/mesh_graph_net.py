@@ -84,9 +84,9 @@ class MeshGraphNet(Operator):
         self.decode = mlp([width, width, self.columns_out], norm=False)
 
     def perturbed(self, fields: Fields, rng: np.random.Generator) -> dict[str, Tensor]:
-        """Inputs with the noise of training added; those of a task come from its generator."""
-        given = {variable.name: fields[variable.name] for variable in self.inputs}
-        return self.with_noise(given, self.config["noise"], rng)
+        """See `Operator`: with the noise of the options added."""
+        noise = self.config["noise"]
+        return {**fields, **self.with_noise(fields, noise, rng)} if noise else dict(fields)
 
     def prepare(self, mesh: Mesh) -> Extension | None:
         """The equation of the extension, if there is one."""

@@ -106,7 +106,8 @@ def _level(mesh: Mesh, element: str) -> Level:
     others = pattern.columns != receiver  # every row has its diagonal
     rowptr = row_pointers(rows - 1)
     edge_index = torch.stack([pattern.columns[others], receiver[others]])
-    return Level(edge_index.long(), Segments(rowptr.long(), edge_index[1].long()))
+    sender, receiver = edge_index.long()
+    return Level(torch.stack([sender, receiver]), Segments(rowptr.long(), receiver, sender))
 
 
 def _edges_from_nodes(mesh: Mesh) -> Prolongation:

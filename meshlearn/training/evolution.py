@@ -15,6 +15,7 @@ from ..mesh import MeshError
 from ..nn.storage import read_card
 from ..operators import OPERATORS, Operator, load_operator
 from ..operators.variables import columns_of
+from .data.recorded import AnyTrajectories
 from .data.trajectories import Trajectories, Trajectory, TrajectorySettings
 from .losses import Norm, norm
 from .operators import built, operator_card
@@ -33,7 +34,7 @@ class EvolutionSettings(Settings):
         options: arguments of its class besides inputs and outputs.
         data: of the trajectories.
         samples: trajectories to train on.
-        held_out: trajectories to judge on; they come from another seed.
+        held_out: trajectories to judge on; none is trained on.
         strategy, integrator: see `rollout.Stepper`.
         noise: deviation of what is added to the states read in training, in units of theirs.
         unroll: steps that the model takes by itself in training; 1 is teacher forcing.
@@ -47,7 +48,7 @@ class EvolutionSettings(Settings):
 
     model: str = "mesh-graph-net"
     options: dict[str, Any] = Setting(default_factory=dict)
-    data: TrajectorySettings = TrajectorySettings()
+    data: AnyTrajectories = TrajectorySettings()
     samples: int = Setting(40, ge=1)
     held_out: int = Setting(8, ge=1)
     strategy: Literal["next", "residual", "derivative"] = "derivative"
@@ -108,18 +109,24 @@ class EvolutionTask(Task):
         last = run.steps - max(count, 1)
         k = int(rng.integers(1, last)) if last > 1 else 1
         start = run.at(k)
+        if model.every and count == 1:
+            # as in a rollout from the first state: not after every step, and free of noise
+            rollout.follow(run.at(k - k % model.every))
         if self.settings.noise:
             start = model.with_noise(start, self.settings.noise, rng)
+        # the columns of a log do not change on the way
+        figures = {"unrolled": float(count)} if self.settings.unroll > 1 else {}
         if count == 1:
             found = rollout.answer(start, k * run.dt, run.dt)
-            return self._scaled(model, norms, found, target(run, k, self.settings.strategy)), {}
+            wanted = target(run, k, self.settings.strategy)
+            return self._scaled(model, norms, found, wanted), figures
         free = count - 1 if self.settings.pushforward else 0
         with torch.no_grad():
             start = [start, *rollout.run(start, run.dt, free, k * run.dt)][-1]
         errors = []
         for j, state in enumerate(rollout.run(start, run.dt, count - free, (k + free) * run.dt), 1):
             errors.append(self._scaled(model, norms, state, run.at(k + free + j), run.dt))
-        return torch.stack(errors).mean(), {"unrolled": float(count)}
+        return torch.stack(errors).mean(), figures
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Relative L2 error of whole rollouts, "score" the mean over time; see `errors_in_time`."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from .. import __version__
 from ..mesh import MeshError
 from ..nn.storage import read_card
-from ..operators import OPERATORS, MeshGraphNet, Operator, Variable, load_operator
+from ..operators import OPERATORS, Operator, Variable, load_operator
 from .data import Case, CaseSettings, Pool
 from .losses import Norm, norm, relative_error
 from .settings import Settings, TrainerSettings, TrainingError, parse_settings
@@ -67,9 +67,7 @@ class OperatorTask(Task):
         assert isinstance(model, Operator)
         number = int(rng.integers(len(self.train)))
         case = self.train[number]
-        given = case.inputs
-        if isinstance(model, MeshGraphNet) and model.config["noise"] > 0:
-            given = model.perturbed(given, rng)
+        given = model.perturbed(case.inputs, rng)
         found = model(case.mesh, given, case.bcs, prepared=self._prepared(model, 0, number, case))
         norms = self._norms(0, number, case, self.kind)
         return _mean_error(found, case, norms), {}

@@ -104,12 +104,18 @@ class Rollout:
         state = start
         for k in range(steps):
             now = time + k * dt
+            if self.model.every and k % self.model.every == 0:
+                self.follow(state)
             state = (
                 advance(state, now, dt)
                 if self.stepper.strategy == "derivative"
                 else self.set(self._stepped(state, now, dt), now + dt)
             )
             yield state
+
+    def follow(self, state: State) -> None:
+        """Let the model prepare for the steps that begin with a state, see `Operator.follow`."""
+        self.prepared = self.model.follow(self.mesh, {**self.fields, **state}, self.prepared)
 
     def answer(self, state: State, time: float, dt: float) -> State:
         """What the operator returns for a state, whatever the strategy.

@@ -6,8 +6,9 @@ mesh of random points; width 128, MLPs linear-ReLU-linear-LayerNorm, residual, s
 those of the process's own processor time, so that other work on the machine counts less. The
 gradients of both outputs are given, and those of all inputs and parameters are taken.
 
-- `time`: forward, and forward with backward, on 10,000 and 100,000 nodes; before it, the rate of
-  matrix products of this machine and the time that the products alone would take;
+- `time`: forward, and forward with backward, on 10,000 and 100,000 nodes. Two contestants are the
+  matrix products of a split layer alone, into memory that is there: of all rows at once, as plain
+  layers compute them, and of tiles of 2048 rows that stay in the cache;
 - `memory`: growth of the resident set at its peak, forward and backward, each in its own process:
   `python bench_layers.py NAME NODES`;
 - `deep`: forward and backward of a six-block net on a million nodes, bfloat16.
@@ -35,7 +36,7 @@ from meshlearn.mesh import Mesh
 from meshlearn.nn import MeshBlock, MeshNet, segments
 
 WIDTH = 128
-ROUNDS = {10_000: 8, 100_000: 2}
+ROUNDS = {10_000: 12, 100_000: 4}
 Layer = Callable[[Tensor, Tensor, Tensor, Segments], tuple[Tensor, Tensor]]
 
 
@@ -110,11 +111,6 @@ class Case:
         self.inputs = [torch.randn(n, WIDTH, requires_grad=True) for n in sizes]
         self.grads = [torch.randn(n, WIDTH) for n in sizes]
 
-    def products(self) -> float:
-        """Floating-point operations of the products of a split layer, forward and backward."""
-        nodes, edges = (len(x) for x in self.inputs)
-        return 3 * 2 * WIDTH**2 * (5 * nodes + 2 * edges)
-
     def forward(self, layer: Layer) -> None:
         with torch.no_grad():
             layer(*self.inputs, *self.graph)
@@ -131,33 +127,65 @@ def seconds(job: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
-def product_rate(rows: int) -> float:
-    """Best rate of [rows, 128] x [128, 128] in float32, operations a second."""
-    left, right, out = torch.randn(rows, WIDTH), torch.randn(WIDTH, WIDTH), torch.empty(rows, WIDTH)
-    best = min(seconds(lambda: torch.mm(left, right, out=out)) for _ in range(20))
-    return 2 * rows * WIDTH**2 / best
+class Products:
+    """The products of a split layer: two an edge, five a node; two more of each backward.
+
+    Args:
+        sizes: nodes and edges.
+        tile: rows that are multiplied at once, 0 for all.
+    """
+
+    def __init__(self, sizes: tuple[int, int], tile: int) -> None:
+        self.sizes, self.tile = sizes, tile
+        most = tile or max(sizes)
+        self.x, self.grad, self.out = (torch.randn(most, WIDTH) for _ in range(3))
+        self.weight, self.sum = torch.randn(WIDTH, WIDTH), torch.zeros(WIDTH, WIDTH)
+
+    @property
+    def operations(self) -> int:
+        """Floating-point operations, forward and backward."""
+        nodes, edges = self.sizes
+        return 3 * 2 * WIDTH**2 * (5 * nodes + 2 * edges)
+
+    def run(self, backward: bool) -> None:
+        for rows, count in zip(self.sizes, (5, 2), strict=True):
+            for first in range(0, rows, self.tile or rows):
+                part = slice(0, min(self.tile or rows, rows - first))
+                for _ in range(count):
+                    torch.mm(self.x[part], self.weight.t(), out=self.out[part])
+                    if backward:
+                        torch.mm(self.grad[part], self.weight, out=self.out[part])
+                        self.sum.addmm_(self.grad[part].t(), self.x[part])
 
 
 @pytest.mark.parametrize("nodes", sorted(ROUNDS))
 def test_time(nodes: int) -> None:
     case = Case(nodes)
     layers = {name: make() for name, make in LAYERS.items()}
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in layers}
     for layer in layers.values():  # compilation, and first use of everything
         case.forward(layer)
         case.both(layer)
+    sizes = (len(case.inputs[0]), len(case.inputs[1]))
+    limits = {"products alone": Products(sizes, 0), "products in tiles": Products(sizes, 2048)}
+    jobs = {name: (partial(case.forward, x), partial(case.both, x)) for name, x in layers.items()}
+    jobs |= {name: (partial(x.run, False), partial(x.run, True)) for name, x in limits.items()}
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in jobs}
     for _ in range(ROUNDS[nodes]):
-        for name, layer in layers.items():
-            jobs = (partial(case.forward, layer), partial(case.both, layer))
-            found[name].append((seconds(jobs[0]), seconds(jobs[1])))
+        for name, (forward, both) in jobs.items():
+            found[name].append((seconds(forward), seconds(both)))
     best = {name: np.min(times, axis=0) for name, times in found.items()}
-    rate = product_rate(len(case.inputs[1]))
-    print(f"\n{nodes} nodes; products alone {1e3 * case.products() / rate:.0f} ms", end="")
-    print(f" at {rate / 1e9:.0f} Gflop/s on all edges, tiles {product_rate(2048) / 1e9:.0f}")
+    middle = {name: np.median(times, axis=0) for name, times in found.items()}
+    print(f"\n{nodes} nodes: minima, over PyG's, medians over PyG's, share of the products alone")
     for name, times in best.items():
-        ratio = best["PyG"] / times
-        cells = [f"{1e3 * t:8.0f} ms {r:5.2f}x" for t, r in zip(times, ratio, strict=True)]
-        print(f"  {name:22s}", *cells)
+        ratio, typical = best["PyG"] / times, middle["PyG"] / middle[name]
+        cells = [
+            f"{1e3 * t:8.0f} ms {r:5.2f}x ({m:4.2f})"
+            for t, r, m in zip(times, ratio, typical, strict=True)
+        ]
+        shares = [f"{best[limit][1] / times[1]:5.2f}" for limit in limits]
+        print(f"  {name:22s}", *cells, *shares)
+    for name, limit in limits.items():
+        print(f"  {name}: {limit.operations / best[name][1] / 1e9:.0f} Gflop/s")
 
 
 def resident(field: str) -> int:

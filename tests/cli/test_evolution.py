@@ -88,5 +88,10 @@ def test_what_does_not_fit_is_told(run_json: Run, run: Run, start: Path, tmp_pat
 
 
 def test_the_shipped_settings_are_valid() -> None:
-    path = Path("examples/configs/evolution_heat.yaml")
-    assert read_settings(path, EvolutionSettings).strategy == "derivative"
+    paths = sorted(Path("examples/configs").glob("evolution_*.yaml"))
+    found = {path.stem: read_settings(path, EvolutionSettings).strategy for path in paths}
+    assert found == {
+        "evolution_guided": "residual",
+        "evolution_heat": "derivative",
+        "evolution_moving_mesh": "residual",
+    }

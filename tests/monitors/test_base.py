@@ -100,6 +100,14 @@ def test_samples_carry_no_graph() -> None:
         assert not sample.gradient.requires_grad
 
 
+@every_composition
+def test_values_alone_are_those_of_samples(name: str) -> None:
+    monitor, x = COMPOSED[name][0], MESH.pos.clone().requires_grad_()
+    value, _ = monitor.at(x)
+    torch.testing.assert_close(value, monitor.sample(x).value, rtol=0, atol=0)
+    assert not value.requires_grad
+
+
 def test_samples_do_not_need_gradients_to_be_enabled() -> None:
     with torch.no_grad():
         sample = (Function(hill) + Function(slope)).sample(MESH.pos)

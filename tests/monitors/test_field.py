@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -121,6 +122,17 @@ def test_hints_change_the_time_not_the_value() -> None:
     torch.testing.assert_close(
         field.sample(shifted, hint=sample.hint).value, field.sample(shifted).value
     )
+
+
+@pytest.mark.parametrize("values", [positive, spd])
+def test_values_alone_are_those_of_samples(values: Callable[[Mesh], Tensor]) -> None:
+    mesh = random_delaunay([8, 8], 0)
+    field, x = Field(mesh, values(mesh)), inside(mesh)
+    sample, (value, hint) = field.sample(x), field.at(x)
+    assert hint is not None
+    assert sample.hint is not None
+    assert torch.equal(value, sample.value)
+    assert torch.equal(hint, sample.hint)
 
 
 def test_the_field_keeps_its_own_values() -> None:

@@ -148,6 +148,26 @@ def test_options_reach_the_mover_and_progress_is_told() -> None:
     assert torch.allclose(pos[1] - pos[0], pos[2] - pos[1], atol=1e-14)
 
 
+def test_periodic_sides_follow_each_other_and_layers_stay() -> None:
+    flat = rectangle(10, 10)
+    low = torch.nonzero(flat.centroids()[:, 1] < 0.2).squeeze(1)
+    mesh = Mesh.from_cells(
+        flat.pos, flat.cells, facet_tags=flat.facet_tags, cell_tags={"layer": low}
+    )
+    left, right = (mesh.tagged_nodes(name) for name in ("left", "right"))
+    left, right = (nodes[mesh.pos[nodes, 1].argsort()] for nodes in (left, right))
+    options: dict[str, Any] = {"every": 2, "settle": 1, "pace": 1.0, "rigid": ["layer"]}
+    series = adapt_in_time(travelling_front(0.05), mesh, 0.2, 4, periodic=["left:right"], **options)
+    apart = adapt_in_time(travelling_front(0.05), mesh, 0.2, 4, **options)
+    for moved in series.meshes:
+        assert float((moved.pos[left, 1] - moved.pos[right, 1]).abs().max()) < 1e-14
+        layer = mesh.tagged_nodes("layer")
+        assert torch.equal(moved.pos[layer], mesh.pos[layer])
+    assert float((series.mesh.pos - mesh.pos)[left].abs().max()) > 1e-3
+    assert float((apart.mesh.pos[left, 1] - apart.mesh.pos[right, 1]).abs().max()) > 1e-3
+    assert all(step.inverted_cells == 0 for step in series.steps)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

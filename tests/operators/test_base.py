@@ -23,6 +23,7 @@ from meshlearn.operators import (
     GeometryAwareTransformer,
     GraphDiffusion,
     GraphKernelNetwork,
+    Guided,
     LowRankNO,
     MeshGraphNet,
     MultipoleGNO,
@@ -38,6 +39,7 @@ OUTPUTS = [("u", "P1", 0), ("q", "P1", 2), ("c", "P0", 0)]
 BUILD: dict[str, Callable[..., Operator]] = {
     "flat": lambda **o: SPON(INPUTS, OUTPUTS, processor="flat", width=8, blocks=2, **o),
     "multigrid": lambda **o: SPON(INPUTS, OUTPUTS, width=8, blocks=5, levels=3, **o),
+    "elliptic": lambda **o: SPON(INPUTS, OUTPUTS, processor="elliptic", width=8, blocks=2, **o),
     "gno": lambda **o: GraphKernelNetwork(INPUTS, OUTPUTS, width=8, blocks=2, radius=0.4, **o),
     "low_rank": lambda **o: LowRankNO(INPUTS, OUTPUTS, width=8, blocks=2, rank=3, **o),
     "gino": lambda **o: GINO(INPUTS, OUTPUTS, width=8, blocks=2, grid=6, modes=3, radius=0.3, **o),
@@ -55,6 +57,16 @@ BUILD: dict[str, Callable[..., Operator]] = {
         INPUTS, OUTPUTS, kind="nonlinear", scheme="implicit", width=8, heads=2, steps=2, **o
     ),
 }
+for base in ("mesh-graph-net", "boundary-value", "gno"):
+    BUILD[f"guided {base}"] = lambda base=base, **o: Guided(
+        [*INPUTS, ("nu", "P0", 0)],
+        OUTPUTS,
+        parameters=["nu"],
+        base=base,
+        options={"width": 8, "blocks": 2},
+        channels=6,
+        **o,
+    )
 MODELS = sorted(BUILD)
 
 
@@ -70,7 +82,8 @@ def wave(x: Tensor) -> Tensor:
 def given(mesh: Mesh) -> dict[str, Tensor]:
     x = mesh.pos
     k = wave(mesh.centroids())
-    return {"k": k, "f": wave(x), "b": torch.stack([x[:, 0] ** 2, x.prod(dim=1)], dim=1)}
+    b = torch.stack([x[:, 0] ** 2, x.prod(dim=1)], dim=1)
+    return {"k": k, "f": wave(x), "b": b, "nu": torch.full_like(k, 0.3)}
 
 
 def held(mesh: Mesh) -> dict[str, list[Dirichlet]]:
@@ -98,7 +111,9 @@ def test_boundary_values_are_exact_and_soft_ones_are_not(name: str) -> None:
     inner = torch.ones(mesh.num_nodes, dtype=torch.bool)
     inner[edge] = False
     assert torch.equal(soft["u"][inner], found["u"][inner])
-    assert float((soft["u"] - wave(mesh.pos))[edge].abs().max()) > 1e-2
+    miss = float((soft["u"] - wave(mesh.pos))[edge].abs().max())
+    # elliptic rounds add fields that are 0 where values are held: they miss by round-off
+    assert miss < 1e-6 if name == "elliptic" else miss > 1e-2
 
 
 @pytest.mark.parametrize("name", [m for m in MODELS if m not in ("multigrid", "multipole")])

@@ -10,7 +10,7 @@ from torch_geometric.data import Batch
 from meshlearn.fem import Dirichlet, FunctionSpace
 from meshlearn.mesh import Mesh, MeshError, generate
 from meshlearn.operators import GraphKernelNetwork, LowRankNO, MeshGraphNet, Variable
-from meshlearn.operators.extension import boxes, extended, extension
+from meshlearn.operators.extension import boxes, extended, extension, zero_where_held
 
 OUTPUTS = [Variable("u"), Variable("q", "P1", 2)]
 
@@ -82,6 +82,38 @@ def test_values_take_gradients() -> None:
     assert values.grad is not None
     # all of it comes from the boundary, and a constant is carried almost whole
     assert float(values.grad.sum()) == pytest.approx(mesh.num_nodes, rel=0.1)
+
+
+def test_one_factorisation_serves_other_values() -> None:
+    mesh = generate.rectangle(5, 5)
+    kept = extension(mesh)
+    for values in (mesh.pos[:, 0], mesh.pos[:, 1] ** 2):
+        given = features(mesh, values)
+        found, fresh = (
+            extended(given, OUTPUTS, kept)[0],
+            extended(given, OUTPUTS, extension(mesh))[0],
+        )
+        assert torch.equal(found, fresh)
+    edge = mesh.boundary_nodes
+    assert kept.solver(edge) is kept.solver(edge.clone())
+
+
+def test_loads_are_spread_with_zero_where_each_output_is_held() -> None:
+    mesh = generate.rectangle(6, 6)
+    equation = extension(mesh)
+    loads = torch.rand(mesh.num_nodes, 3, 2, generator=torch.manual_seed(0))
+    found = zero_where_held(features(mesh, mesh.pos[:, 0]), OUTPUTS, equation)(loads)
+    assert found.shape == loads.shape
+    edge = mesh.boundary_nodes
+    # u and the second component of q are held on the boundary
+    assert (found[edge][:, [0, 2]] == 0).all()
+    assert (found[edge][:, 1] != 0).all()
+    inner = torch.ones(mesh.num_nodes, dtype=torch.bool)
+    inner[edge] = False
+    left = torch.stack([equation.matrix @ found[:, k].double() for k in range(3)], dim=1)
+    left = (left - loads).abs()
+    assert float(left[inner].max()) < 1e-4
+    assert float(left[:, 1].max()) < 1e-4
 
 
 def test_nodal_conditions_are_the_other_choice() -> None:

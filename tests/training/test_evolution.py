@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from meshlearn.mesh import MeshError
+from meshlearn.mesh import Mesh, MeshError
 from meshlearn.training import TrainingError
 from meshlearn.training.evolution import (
     EvolutionSettings,
@@ -109,6 +109,50 @@ def test_rates_are_learnt_from_differences(tmp_path: Path) -> None:
         _, trained = train_evolution(chosen, tmp_path / str(differences))
         scores.append(trained.figures["score"])
     assert scores[1] < 0.7 * scores[0]
+
+
+def test_a_mesh_that_follows_sees_states_free_of_noise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"width": 8, "blocks": 1, "mover": "variational", "every": 3}
+    chosen = settings(
+        tmp_path, model="moving-mesh-solver", options=options, strategy="residual", noise=0.1
+    )
+    train, held_out = chosen.pools()
+    task, model = EvolutionTask(chosen, train, held_out), fresh_evolution(chosen, train)
+    asked: list[torch.Tensor] = []
+    plain = model.follow
+
+    def follow(mesh: Mesh, fields: dict[str, torch.Tensor], prepared: object) -> object:
+        asked.append(fields["u"])
+        return plain(mesh, fields, prepared)
+
+    monkeypatch.setattr(model, "follow", follow)
+    for seed in range(4):
+        task.loss(model, np.random.default_rng(seed))
+    # as in a rollout: the states of steps 0, 3 and 6
+    known = [run.at(k)["u"] for run in train for k in (0, 3, 6)]
+    assert len(asked) == 4
+    assert all(any(torch.equal(u, state) for state in known) for u in asked)
+
+
+def test_a_moving_mesh_is_trained_as_any_other(tmp_path: Path) -> None:
+    options = {"width": 12, "blocks": 1, "mover": "universal", "every": 4}
+    chosen = settings(
+        tmp_path,
+        model="moving-mesh-solver",
+        options=options,
+        strategy="residual",
+        samples=3,
+        trainer={"steps": 60, "learning_rate": 0.02, "ema": 0.8, "evaluate_every": 60},
+    )
+    train, held_out = chosen.pools()
+    before = EvolutionTask(chosen, train, held_out).evaluate(fresh_evolution(chosen, train))
+    path, trained = train_evolution(chosen, tmp_path / "run")
+    assert trained.figures["score"] < 0.8 * before["score"]
+    model, known = load_evolution(path)
+    again = EvolutionTask(known, *known.pools()).evaluate(model)
+    assert again == pytest.approx(trained.figures)
 
 
 def test_the_curriculum_grows(tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ translation, rotation, scale and numbering.
 
 from __future__ import annotations
 
-from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,16 +31,12 @@ from ..constraints import Freedom
 from ..corners import Shapes
 from ..energy import HuangKamenski
 from ..equidistribution import density, log_density_gradient
-from ..preconditioner import Preconditioner
+from .factors import preconditioner
 
 NODE_FEATURES = 12
 EDGE_FEATURES = 9
 _THETA, _P = 0.2, 1.5
 _TINY = 1e-30
-FACTORS = "preconditioner of the last learned move"
-"""The name under which a topology remembers it."""
-_KEPT = 100_000
-"""Most nodes for which the factors are kept with the mesh (200 MB)."""
 
 
 class Problem:
@@ -61,7 +56,7 @@ class Problem:
     def __init__(self, mesh: Mesh, monitor: Monitor, free: Freedom, typical: float) -> None:
         self.mesh, self.monitor, self.free = mesh, monitor, free
         self.energy = HuangKamenski(mesh, _THETA, _P, typical)
-        self.preconditioner = _preconditioner(mesh, self.energy.nodes, free)
+        self.preconditioner = preconditioner(mesh, self.energy.nodes, free)
         self.segments: Segments = segments(mesh)
         self.senders, self.receivers = mesh.topology.edge_index.unbind(0)
         own = mesh.get("batch")
@@ -325,25 +320,6 @@ class State:
     nodes: Tensor
     edges: Tensor
     spread: Tensor
-
-
-def _preconditioner(mesh: Mesh, nodes: Tensor, free: Freedom) -> Preconditioner:
-    """That of the last move where mesh and freedom are the same: its factors are kept."""
-    kept: list[tuple[Tensor, Freedom, Preconditioner]]
-    kept = mesh.topology.remember(FACTORS, list)
-    if kept and torch.equal(kept[0][0], mesh.pos) and _same(kept[0][1], free):
-        return copy(kept[0][2])
-    found = Preconditioner(mesh.pos, nodes, free)
-    if len(mesh.pos) <= _KEPT:
-        kept[:] = [(mesh.pos.clone(), free, copy(found))]
-    return found
-
-
-def _same(one: Freedom, other: Freedom) -> bool:
-    if one.tracks or other.tracks or one.ties is not None or other.ties is not None:
-        return False
-    pairs = [(f.nodes, f.free, f.directions) for f in (one, other)]
-    return all(torch.equal(a, b) for a, b in zip(*pairs, strict=True))
 
 
 def _stretch(value: Tensor, rho: Tensor, direction: Tensor, own: Tensor) -> Tensor:

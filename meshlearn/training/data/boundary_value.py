@@ -18,6 +18,8 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 import torch
 from pydantic import Field as Setting
+from pydantic import model_validator
+from pydantic_core import PydanticCustomError
 from torch import Tensor
 
 from ...fem import Dirichlet, FunctionSpace, assemble, assemble_linear, dot, grad, recover, solve
@@ -43,8 +45,11 @@ class BoundaryValueSettings(DataSettings):
         test_sources: to judge on; as in training where it is empty.
         boundary: deviation of the potentials of the boundary; 0 grounds it, and then solutions
             superpose.
+        varied: whether each case to train on has proportions and a mesh of its own; otherwise those
+            of one shape share a mesh.
         augment: turns and scales each domain and changes the number of its nodes, by factors
             between 2/3 and 3/2, in the cases to train on.
+        gradient: whether the gradient is an output, too.
     """
 
     title: ClassVar[str] = "potentials of source discs (meshlearn.training.data.boundary_value)"
@@ -55,7 +60,17 @@ class BoundaryValueSettings(DataSettings):
     sources: tuple[int, int] = (1, 1)
     test_sources: tuple[int, int] | tuple[()] = ()
     boundary: float = Setting(1.0, ge=0)
+    varied: bool = True
     augment: bool = False
+    gradient: bool = True
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.augment and not self.varied:
+            raise PydanticCustomError(
+                "augment", "augment changes the mesh of each case, which needs varied: true"
+            )
+        return self
 
     def pool(self, count: int, folder: str | Path) -> BoundaryValue:
         """See `DataSettings`."""
@@ -67,6 +82,7 @@ class BoundaryValueSettings(DataSettings):
             "shapes": self.test_shapes or self.shapes,
             "sources": self.test_sources or self.sources,
             "augment": False,
+            "varied": True,
         }
         return super().others().model_copy(update=changes)
 
@@ -76,7 +92,11 @@ class BoundaryValue(Pool):
 
     settings: BoundaryValueSettings
     inputs = (Variable("f", "P0"),)
-    outputs = (Variable("u"), Variable("gradient", "P1", 2))
+
+    def __init__(self, settings: BoundaryValueSettings, count: int, folder: str | Path) -> None:
+        super().__init__(settings, count, folder)
+        slope = (Variable("gradient", "P1", 2),) if settings.gradient else ()
+        self.outputs = (Variable("u"), *slope)
 
     def maker(self) -> Callable[[int], Case]:
         """See `Pool`."""
@@ -87,7 +107,9 @@ def make_potential(settings: BoundaryValueSettings, number: int) -> Case:
     """Case `number`: always the same for the same settings."""
     rng = np.random.default_rng([settings.seed, number])
     shape = settings.shapes[number % len(settings.shapes)]
-    mesh = _mesh(shape, rng, settings.nodes, settings.augment)
+    shared = np.random.default_rng([settings.seed, settings.shapes.index(shape)])
+    drawn = rng if settings.varied else shared
+    mesh = _mesh(shape, drawn, settings.nodes, settings.augment)
     load = torch.zeros(mesh.num_cells, dtype=torch.float64)
     low, high = settings.sources
     for _ in range(int(rng.integers(low, high + 1))):
@@ -96,7 +118,10 @@ def make_potential(settings: BoundaryValueSettings, number: int) -> Case:
     for side in potentials:
         potentials[side] = settings.boundary * rng.normal()
     with torch.no_grad():
-        return Case(shape, *solve_potential(mesh, load, potentials))
+        mesh, inputs, outputs, bcs = solve_potential(mesh, load, potentials)
+    if not settings.gradient:
+        del outputs["gradient"]
+    return Case(shape, mesh, inputs, outputs, bcs)
 
 
 def solve_potential(

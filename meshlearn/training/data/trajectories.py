@@ -13,15 +13,17 @@ function that vanishes there. P1 elements in space; Crank-Nicolson, for Burgers 
 from __future__ import annotations
 
 import hashlib
+from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 from pydantic import Field as Setting
+from pydantic import model_validator
+from pydantic_core import PydanticCustomError
 from torch import Tensor
 
 from ...fem import Dirichlet, Field, FunctionSpace, assemble, dot, grad
@@ -36,6 +38,8 @@ from . import wakes
 
 Rng = np.random.Generator
 KINDS = ("heat", "advection-diffusion", "burgers", "cylinder-wake")
+_RANGES = {"heat": (0.02, 0.1), "advection-diffusion": (0.001, 0.01), "burgers": (0.01, 0.05)}
+"""The smallest and the largest k."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +47,12 @@ class Trajectory:
     """One run.
 
     Attributes:
-        kind: of `KINDS`.
+        kind: of the settings that made it.
         mesh: where the fields live.
         dt: time between states.
         states: coefficients by name, `[steps + 1, n]` or `[steps + 1, n, k]`.
-        fields: inputs that do not change: `log_k` `[n_cells]`, and `b` `[n, 2]` of advection.
+        fields: inputs that do not change: ours have `log_k` `[n_cells]`, with advection `b`
+            `[n, 2]`, too.
         bcs: Dirichlet conditions by name of the state.
     """
 
@@ -84,7 +89,38 @@ class Trajectory:
         return out
 
 
-class TrajectorySettings(Settings):
+class RunSettings(Settings):
+    """Base of the settings of trajectories.
+
+    Attributes:
+        kind: its name in settings files.
+    """
+
+    kind: str
+
+    @property
+    @abstractmethod
+    def step(self) -> float:
+        """The time between states."""
+
+    @abstractmethod
+    def variables(self) -> tuple[tuple[Variable, ...], tuple[Variable, ...]]:
+        """Of what does not change, and of the states."""
+
+    @abstractmethod
+    def make(self, number: int) -> Trajectory:
+        """Run `number`: always the same for the same settings."""
+
+    @abstractmethod
+    def others(self) -> Self:
+        """Runs of the same kind to judge on."""
+
+    def pool(self, count: int, folder: str | Path) -> Trajectories:
+        """The first `count` runs."""
+        return Trajectories(self, count, folder)
+
+
+class TrajectorySettings(RunSettings):
     """What the runs are like.
 
     Attributes:
@@ -93,6 +129,9 @@ class TrajectorySettings(Settings):
         steps: states after the start.
         dt: time between them; by default what fits the kind.
         refine: time steps of the solver to one that is kept.
+        finer: how often the mesh is refined uniformly for the solver, on the unit square; the
+            states are kept at the nodes that the mesh had before.
+        k: the smallest and the largest, on the unit square; by default what fits the kind.
         seed: of all runs.
     """
 
@@ -101,19 +140,36 @@ class TrajectorySettings(Settings):
     steps: int = Setting(40, ge=4)
     dt: float | None = Setting(None, gt=0)
     refine: int = Setting(4, ge=1)
+    finer: int = Setting(0, ge=0)
+    k: tuple[float, float] | None = None
     seed: int = Setting(0, ge=0)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.kind == "cylinder-wake" and (self.k or self.finer):
+            raise PydanticCustomError("wake", "a cylinder wake has no settings k and finer")
+        if self.k and not 0 < self.k[0] <= self.k[1]:
+            raise PydanticCustomError("k", "k must be two positive numbers, the smaller first")
+        return self
 
     @property
     def step(self) -> float:
         """The time between states."""
         return self.dt or (0.01 if self.kind == "heat" else wakes.STEP)
 
-    def pool(self, count: int, folder: str | Path) -> Trajectories:
-        """The first `count` runs."""
-        return Trajectories(self, count, folder)
+    def variables(self) -> tuple[tuple[Variable, ...], tuple[Variable, ...]]:
+        """See `RunSettings`."""
+        moving = self.kind == "advection-diffusion"
+        vector = self.kind in ("burgers", "cylinder-wake")
+        fields = (Variable("log_k", "P0"), *([Variable("b", "P1", 2)] if moving else []))
+        return fields, (Variable("u", "P1", 2 if vector else 0),)
 
-    def others(self) -> TrajectorySettings:
-        """Runs of the same kind to judge on."""
+    def make(self, number: int) -> Trajectory:
+        """See `RunSettings`."""
+        return make_trajectory(self, number)
+
+    def others(self) -> Self:
+        """Runs of the same kind to judge on; they come from another seed."""
         return self.model_copy(update={"seed": self.seed + HELD_OUT})
 
 
@@ -129,19 +185,15 @@ class Trajectories(CachedPool[Trajectory]):
         fields, states: variables of what does not change and of the states.
     """
 
-    def __init__(self, settings: TrajectorySettings, count: int, folder: str | Path) -> None:
+    def __init__(self, settings: RunSettings, count: int, folder: str | Path) -> None:
         digest = hashlib.sha256(settings.model_dump_json().encode()).hexdigest()[:12]
         super().__init__(Path(folder) / f"{settings.kind}_{digest}", count)
         self.settings = settings
-        moving = settings.kind == "advection-diffusion"
-        self.fields = (Variable("log_k", "P0"), *([Variable("b", "P1", 2)] if moving else []))
-        self.states = (
-            Variable("u", "P1", 2 if settings.kind in ("burgers", "cylinder-wake") else 0),
-        )
+        self.fields, self.states = settings.variables()
 
     def maker(self) -> Callable[[int], Trajectory]:
         """See `CachedPool`."""
-        return partial(make_trajectory, self.settings)
+        return self.settings.make
 
     @staticmethod
     def state(item: Trajectory) -> State:
@@ -176,13 +228,14 @@ def make_trajectory(settings: TrajectorySettings, number: int) -> Trajectory:
             return _wake(settings, rng)
     square = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], float)
     mesh = meshed_polygon(rng, square, [], settings.nodes)
+    k = float(np.exp(rng.uniform(*np.log(settings.k or _RANGES[settings.kind]))))
     solve = {"heat": _heat, "advection-diffusion": _advected, "burgers": _burgers}
     with torch.no_grad():
-        return solve[settings.kind](settings, rng, mesh)
+        run = solve[settings.kind](settings, rng, _refined(mesh, settings.finer), k)
+        return _restricted(run, mesh) if settings.finer else run
 
 
-def _heat(settings: TrajectorySettings, rng: Rng, mesh: Mesh) -> Trajectory:
-    k = float(np.exp(rng.uniform(np.log(0.02), np.log(0.1))))
+def _heat(settings: TrajectorySettings, rng: Rng, mesh: Mesh, k: float) -> Trajectory:
     count, every = settings.steps * settings.refine, settings.refine
     run = Heat(_bumps(rng), conductivity=k).solve(
         mesh, settings.steps * settings.step, count, every
@@ -190,8 +243,7 @@ def _heat(settings: TrajectorySettings, rng: Rng, mesh: Mesh) -> Trajectory:
     return _kept(settings, mesh, k, run.space, run.states)
 
 
-def _burgers(settings: TrajectorySettings, rng: Rng, mesh: Mesh) -> Trajectory:
-    k = float(np.exp(rng.uniform(np.log(0.01), np.log(0.05))))
+def _burgers(settings: TrajectorySettings, rng: Rng, mesh: Mesh, k: float) -> Trajectory:
     parts = [_bumps(rng), _bumps(rng)]
     problem = Burgers(
         k, lambda x: torch.stack([f(x) for f in parts], dim=1), lambda x, t: torch.zeros_like(x)
@@ -202,8 +254,7 @@ def _burgers(settings: TrajectorySettings, rng: Rng, mesh: Mesh) -> Trajectory:
     return _kept(settings, mesh, k, run.space, states)
 
 
-def _advected(settings: TrajectorySettings, rng: Rng, mesh: Mesh) -> Trajectory:
-    k = float(np.exp(rng.uniform(np.log(0.001), np.log(0.01))))
+def _advected(settings: TrajectorySettings, rng: Rng, mesh: Mesh, k: float) -> Trajectory:
     turn = rng.uniform(1, 3) * (1 if rng.random() < 0.5 else -1)
     b = turn * torch.stack([0.5 - mesh.pos[:, 1], mesh.pos[:, 0] - 0.5], dim=1)
     space = FunctionSpace(mesh, "P1")
@@ -232,6 +283,26 @@ def _wake(settings: TrajectorySettings, rng: Rng) -> Trajectory:
         rng, settings.nodes, settings.steps, settings.step, settings.refine
     )
     return _recorded(settings, mesh, k, states, held)
+
+
+def _refined(mesh: Mesh, times: int) -> Mesh:
+    """Each triangle in four, so many times; nodes keep their numbers."""
+    if not times:
+        return mesh
+    return Mesh.from_skfem(mesh.to_skfem().refined(times), repair=["inverted"])
+
+
+def _restricted(run: Trajectory, mesh: Mesh) -> Trajectory:
+    """A run of a refined mesh at the nodes of the mesh itself; k is the same everywhere."""
+    n = mesh.num_nodes
+    # copies: a file would hold all that a view is cut from
+    states = {name: u[:, :n].clone() for name, u in run.states.items()}
+    rows = {"log_k": mesh.num_cells, "b": n}
+    fields = {name: values[: rows[name]].clone() for name, values in run.fields.items()}
+    (held,) = run.bcs["u"]
+    space = FunctionSpace(mesh, held.space.specs[0])
+    bcs = {"u": [Dirichlet(space, "boundary", 0.0)]}
+    return replace(run, mesh=mesh, states=states, fields=fields, bcs=bcs)
 
 
 def _bumps(rng: Rng) -> Callable[[Tensor], Tensor]:

@@ -104,6 +104,7 @@ class UniversalTask(Task):
         }
         return total, figures
 
+    @torch.no_grad()
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Error reduction ER = 1 - e / e_0 on the held-out samples, by metric and by density."""
         figures: dict[str, float] = {}

@@ -171,6 +171,37 @@ def test_where_the_network_fails_the_slope_of_the_energy_leads_down():
     assert found.equidistribution_after < before - 0.5 * (before - least)
 
 
+def test_a_mesh_that_fits_says_so():
+    mesh = plate()
+    assert mover().move(mesh, Constant()).report.reason == "the mesh fits its monitor"
+
+
+@pytest.mark.parametrize("name", MESHES)
+def test_tile_by_tile_is_all_at_once(name):
+    mesh, net = MESHES[name](), network()
+    problem = Problem(mesh, Function(bump), freedom(mesh), 1.0)
+    state = problem.look(mesh.pos, None)
+    whole = net(problem, state)
+    with torch.no_grad():
+        tiled = net(problem, state)
+    assert whole.requires_grad
+    assert float((tiled - whole.detach()).abs().max()) < 1e-5 * float(state.local.mean())
+
+
+def test_factors_are_kept_for_the_same_mesh_and_freedom_only():
+    mesh, fresh, field = plate(), plate(), Function(bump)
+    first = mover().move(mesh, field).mesh.pos
+    assert torch.equal(mover().move(mesh, field).mesh.pos, first)
+    held = mover().move(mesh, field, slide="none").mesh.pos
+    assert torch.equal(held, mover().move(plate(), field, slide="none").mesh.pos)
+    assert not torch.equal(held, first)
+    for copy in (mesh, fresh):  # the same topology with other positions, and a new one
+        copy.pos *= torch.tensor([2.0, 1.0], dtype=torch.float64)
+    wide = Function(lambda x: bump(x / 2))
+    expected = mover().move(fresh, wide).mesh.pos
+    assert torch.equal(mover().move(mesh, wide).mesh.pos, expected)
+
+
 def test_batch_moves_as_its_members_do():
     meshes = [plate(), generate.rectangle(6, 9)]
     fields = [Function(bump).on(mesh) for mesh in meshes]

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from meshlearn.mesh import generate
+from meshlearn.training import TrainingError
 from meshlearn.training.data import BoundaryValueSettings, make_potential
 from meshlearn.training.data.boundary_value import RADIUS, disc, solve_potential
+from meshlearn.training.settings import parse_settings
 
 SMALL = BoundaryValueSettings(nodes=150)
 
@@ -61,6 +64,26 @@ def test_the_u_is_never_trained_on(tmp_path: Path) -> None:
     assert {case.kind for case in held_out} == {"u_shape"}
     same = SMALL.model_copy(update={"test_shapes": (), "test_sources": (2, 3)}).others()
     assert (same.shapes, same.sources) == (SMALL.shapes, (2, 3))
+
+
+def test_cases_of_one_shape_can_share_a_mesh() -> None:
+    shared = SMALL.model_copy(update={"varied": False, "gradient": False})
+    cases = [make_potential(shared, number) for number in (0, 1, 4)]
+    square, disk, again = (case.mesh for case in cases)
+    assert torch.equal(square.pos, again.pos)
+    assert disk.num_nodes != square.num_nodes or not torch.equal(disk.pos, square.pos)
+    assert not torch.equal(cases[0].inputs["f"], cases[2].inputs["f"])
+    assert shared.others().varied  # judged on meshes that were not seen
+    with pytest.raises(TrainingError, match="augment changes the mesh of each case, which needs"):
+        parse_settings({"varied": False, "augment": True}, BoundaryValueSettings)
+
+
+def test_the_gradient_can_be_left_out(tmp_path: Path) -> None:
+    alone = SMALL.model_copy(update={"gradient": False}).pool(1, tmp_path)
+    both = SMALL.pool(1, tmp_path)
+    assert [v.name for v in alone.outputs] == list(alone[0].outputs) == ["u"]
+    assert [v.name for v in both.outputs] == list(both[0].outputs) == ["u", "gradient"]
+    assert torch.equal(alone[0].outputs["u"], both[0].outputs["u"])
 
 
 def test_augmented_domains_are_turned_and_have_other_sizes() -> None:

@@ -87,6 +87,34 @@ def test_a_wake_sheds_vortices(tmp_path: Path) -> None:
     assert float(across.abs().max()) > 0.3
 
 
+@pytest.mark.parametrize("kind", ["heat", "advection-diffusion"])
+def test_a_finer_solver_changes_the_states_and_not_what_is_kept_of_the_mesh(
+    kind: str, tmp_path: Path
+) -> None:
+    base = {"kind": kind, "nodes": 60, "steps": 4, "k": (0.02, 0.02)}
+    plain, fine, finest = (
+        TrajectorySettings.model_validate(base | {"finer": times}).pool(1, tmp_path)[0]
+        for times in (0, 1, 2)
+    )
+    assert torch.equal(fine.mesh.pos, plain.mesh.pos)
+    assert torch.allclose(fine.fields["log_k"].exp(), torch.tensor(0.02).double())
+    for name, values in plain.fields.items():
+        assert torch.allclose(fine.fields[name], values)
+    assert torch.allclose(fine.states["u"][0], plain.states["u"][0], atol=1e-12)
+    assert torch.equal(fine.bcs["u"][0].dofs, plain.bcs["u"][0].dofs)
+    first, second = (
+        float((run.states["u"][-1] - finest.states["u"][-1]).abs().max()) for run in (plain, fine)
+    )
+    assert 0 < second < 0.5 * first
+
+
+def test_k_comes_from_its_range() -> None:
+    for number in range(4):
+        settings = TrajectorySettings(nodes=40, steps=4, k=(0.5, 0.6))
+        k = float(make_trajectory(settings, number).fields["log_k"][0].exp())
+        assert 0.5 <= k <= 0.6
+
+
 def test_rates_of_a_cubic_are_exact() -> None:
     mesh, t = generate.rectangle(2, 2), 0.1 * torch.arange(8).double()
     states = {"u": (t**3 + t)[:, None] * torch.ones(mesh.num_nodes)}
@@ -97,6 +125,14 @@ def test_rates_of_a_cubic_are_exact() -> None:
     for k in (0, 7):
         with pytest.raises(IndexError, match="states 1 to 6 have a rate"):
             run.rate(k)
+
+
+def test_settings_that_do_not_fit() -> None:
+    with pytest.raises(ValidationError, match="k must be two positive numbers, the smaller first"):
+        TrajectorySettings(k=(0.2, 0.1))
+    for more in ({"finer": 1}, {"k": (0.1, 0.2)}):
+        with pytest.raises(ValidationError, match="a cylinder wake has no settings k and finer"):
+            TrajectorySettings.model_validate({"kind": "cylinder-wake", **more})
 
 
 def test_an_unknown_kind() -> None:

@@ -43,15 +43,49 @@ def read_trajectories(folder: str | Path, split: str) -> Iterator[dict[str, NDAr
     folder = Path(folder)
     meta, path = _meta(folder / "meta.json"), folder / f"{split}.tfrecord"
     for number, data in enumerate(tfrecord_payloads(path)):
-        where = f"record {number} of {path}"
-        raw = _example(data, where)
-        found = {}
-        for name, entry in meta["features"].items():
-            found[name] = _array(raw, name, entry, int(meta["trajectory_length"]), where)
-            if entry["type"] == "dynamic_varlen":
-                lengths = {"type": "dynamic", "dtype": "int32", "shape": [-1]}
-                found[f"length_{name}"] = _array(raw, f"length_{name}", lengths, 0, where)
-        yield found
+        yield _trajectory(data, meta, f"record {number} of {path}")
+
+
+def read_trajectory(folder: str | Path, split: str, number: int) -> dict[str, NDArray[Any]]:
+    """One of `read_trajectories`; the records before it are passed over.
+
+    Raises:
+        MeshError: there is no such record; else as there.
+    """
+    folder = Path(folder)
+    meta, path = _meta(folder / "meta.json"), folder / f"{split}.tfrecord"
+    places = record_places(path)
+    if not 0 <= number < len(places):
+        raise MeshError(f"{path} has {len(places)} records, no record {number}")
+    where = f"record {number} of {path}"
+    with path.open("rb") as stream:
+        stream.seek(places[number][0])
+        body = stream.read(places[number][1] + 4)
+    _verify(body, places[number][1], where)
+    return _trajectory(body[:-4], meta, where)
+
+
+def record_places(path: str | Path) -> list[tuple[int, int]]:
+    """Where the data of each record begin, and their lengths; the data are not read.
+
+    Raises:
+        MeshError: the file is missing or cut off, or the checksum of a length is wrong.
+    """
+    places: list[tuple[int, int]] = []
+    try:
+        with Path(path).open("rb") as stream:
+            size = stream.seek(0, 2)
+            stream.seek(0)
+            while head := stream.read(12):
+                where = f"record {len(places)} of {path}"
+                _verify(head, 8, where)
+                length = struct.unpack("<Q", head[:8])[0]
+                places.append((stream.tell(), length))
+                if stream.seek(length + 4, 1) > size:
+                    raise MeshError(f"{where} is cut off; get the file again")
+    except OSError as error:
+        raise MeshError(f"cannot read {path}: {error.strerror}") from error
+    return places
 
 
 def tfrecord_payloads(path: str | Path) -> Iterator[bytes]:
@@ -115,6 +149,16 @@ def _meta(path: Path) -> dict[str, Any]:
     if not known:
         raise MeshError(f"{path} has a feature of unknown type or dtype")
     return dict(meta)
+
+
+def _trajectory(data: bytes, meta: dict[str, Any], where: str) -> dict[str, NDArray[Any]]:
+    raw, found = _example(data, where), {}
+    for name, entry in meta["features"].items():
+        found[name] = _array(raw, name, entry, int(meta["trajectory_length"]), where)
+        if entry["type"] == "dynamic_varlen":
+            lengths = {"type": "dynamic", "dtype": "int32", "shape": [-1]}
+            found[f"length_{name}"] = _array(raw, f"length_{name}", lengths, 0, where)
+    return found
 
 
 def _array(

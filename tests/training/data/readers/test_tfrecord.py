@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
-import struct
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tfrecords import record
 
 from meshlearn.mesh import MeshError
-from meshlearn.training.data.readers import read_trajectories, tfrecord_payloads
+from meshlearn.training.data.readers import (
+    read_trajectories,
+    read_trajectory,
+    record_places,
+    tfrecord_payloads,
+)
 from meshlearn.training.data.readers.tfrecord import masked_crc
 
 META: dict[str, Any] = {
@@ -22,28 +27,6 @@ META: dict[str, Any] = {
         "cells": {"type": "static", "shape": [1, -1, 3], "dtype": "int32"},
     },
 }
-
-
-def varint(value: int) -> bytes:
-    out = b""
-    while value > 127:
-        out, value = out + bytes([value & 127 | 128]), value >> 7
-    return out + bytes([value])
-
-
-def field(number: int, data: bytes) -> bytes:
-    return varint(number << 3 | 2) + varint(len(data)) + data
-
-
-def record(arrays: dict[str, np.ndarray]) -> bytes:
-    entries = b""
-    for name, array in arrays.items():
-        value = field(1, field(1, array.tobytes()))
-        entries += field(1, field(1, name.encode()) + field(2, value))
-    data = field(1, entries)
-    length = struct.pack("<Q", len(data))
-    sums = [struct.pack("<I", masked_crc(part)) for part in (length, data)]
-    return length + sums[0] + data + sums[1]
 
 
 @pytest.fixture
@@ -76,6 +59,29 @@ def test_what_was_written_is_read(folder: Path, arrays: dict[str, np.ndarray]) -
     for trajectory in found:
         assert trajectory.keys() == arrays.keys()
         assert all(np.array_equal(trajectory[name], arrays[name]) for name in arrays)
+
+
+def test_one_record_is_read_alone(folder: Path, arrays: dict[str, np.ndarray]) -> None:
+    path = folder / "train.tfrecord"
+    other = {**arrays, "velocity": 1 + arrays["velocity"]}
+    whole = record(arrays) + record(other)
+    path.write_bytes(whole)
+    assert [start for start, _ in record_places(path)] == [12, len(record(arrays)) + 12]
+    found = read_trajectory(folder, "train", 1)
+    assert all(np.array_equal(found[name], other[name]) for name in other)
+    with pytest.raises(MeshError, match=r"train\.tfrecord has 2 records, no record 2"):
+        read_trajectory(folder, "train", 2)
+    changed = bytearray(whole)
+    changed[100] ^= 1  # in record 0, which is not read
+    path.write_bytes(changed)
+    assert np.array_equal(read_trajectory(folder, "train", 1)["cells"], arrays["cells"])
+    with pytest.raises(MeshError, match=r"the checksum of record 0 of .* is wrong"):
+        read_trajectory(folder, "train", 0)
+    path.write_bytes(whole[:-3])
+    with pytest.raises(MeshError, match=r"record 1 of .*train\.tfrecord is cut off"):
+        record_places(path)
+    with pytest.raises(MeshError, match=r"cannot read .*valid\.tfrecord: No such file"):
+        record_places(folder / "valid.tfrecord")
 
 
 def test_fields_of_changing_length_come_with_their_lengths(folder: Path) -> None:

@@ -109,12 +109,11 @@ class UniversalMover(Mover):
             # In a batch the meshes stop one by one, for good.
             moving = torch.ones(problem.graphs, dtype=torch.bool, device=start.device)
             for step in range(1, self.steps + 1):
-                state = problem.look_at(place)
                 moving &= ~_fits(problem, place)
                 if not bool(moving.any()):
                     return Outcome(place.pos, True, "the mesh fits its monitor", step - 1, 0.0)
-                displacement = torch.nan_to_num(network(problem, state), 0.0, 0.0, 0.0)
-                displacement = displacement * moving[problem.graph][:, None]
+                state = problem.look_at(place)
+                displacement = network(problem, state) * moving[problem.graph][:, None]
                 share = displacement.norm(dim=1) / state.local
                 largest = problem.largest(share, problem.graph)
                 residual = float(largest.max())

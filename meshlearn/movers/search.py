@@ -63,7 +63,7 @@ def minimise(
         if iteration == max_iterations:
             reason = f"stopped after {iteration} iterations"
             break
-        new = search.step(state, direction)
+        new = search.step(state, direction, first=iteration == done)
         if new is None and search.memory.forget():
             direction, decrement = search.direction(state)
             continue
@@ -128,7 +128,7 @@ class _Search:
         direction = self.memory.direction(state.gradient, self.preconditioner)
         return direction, -float(state.gradient @ direction) / state.energy
 
-    def step(self, state: _State, direction: Array) -> _State | None:
+    def step(self, state: _State, direction: Array, *, first: bool) -> _State | None:
         """Barrier, then Armijo by halving; None where no step lowers the energy."""
         shape = state.pos.shape
         motion = torch.from_numpy((self.preconditioner.basis @ direction).reshape(shape))
@@ -137,6 +137,8 @@ class _Search:
         if not slope < 0:
             return None
         alpha = self._longest(state.pos, motion)
+        if first:
+            alpha = min(alpha, self._half_a_cell(state.pos, motion))
         for _ in range(_MAX_HALVINGS):
             pos = self.free.retract(state.pos + alpha * motion)
             sample = self.monitor.sample(pos, state.hint)
@@ -162,3 +164,14 @@ class _Search:
         ):
             alpha *= 0.7
         return alpha
+
+    def _half_a_cell(self, pos: Tensor, motion: Tensor) -> float:
+        """Step after which no node has moved by more than half the local size."""
+        size = self.functional.volumes(pos).abs() ** (1 / pos.shape[1])
+        local = torch.full((len(pos),), float("inf"), dtype=pos.dtype, device=pos.device)
+        corners = self.functional.nodes
+        local = local.scatter_reduce(
+            0, corners.reshape(-1), size.repeat_interleave(corners.shape[1]), "amin"
+        )
+        longest = float((motion.norm(dim=1) / local).max())
+        return min(1.0, 0.5 / longest) if longest > 0 else 1.0
